@@ -1,0 +1,18 @@
+//! Dump formats.
+
+use std::io;
+
+/// A file being written at any offset.
+pub trait Out: Sync {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// As write(2).
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes room for `len` bytes from the start so that writing them later cannot run out of space, where the file system can.
+    ///
+    /// # Errors
+    /// When there is no space for them.
+    fn reserve(&self, len: u64) -> io::Result<()>;
+}

@@ -1,0 +1,1 @@
+//! Children, signals, memory protection of PID 1.
