@@ -1,0 +1,174 @@
+//! What a machine is, and the QEMU arguments for it. Pure functions; QEMU 7.2 and newer.
+
+use crate::Accel;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// A virtual machine that boots a kernel directly.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The kernel image.
+    pub kernel: PathBuf,
+    /// The initramfs; without one the kernel panics when it looks for its root file system.
+    pub initrd: Option<PathBuf>,
+    /// Words for the kernel command line, after `console=ttyS0`.
+    pub append: String,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// NUMA nodes over which memory and CPUs are spread evenly; 0 or 1 = none.
+    pub nodes: u32,
+    /// Virtio disks, `/dev/vda` first.
+    pub drives: Vec<Drive>,
+    /// How the guest's instructions are run.
+    pub accel: Accel,
+}
+
+/// A raw disk image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// The image file.
+    pub file: PathBuf,
+    /// The serial number that the guest sees.
+    pub serial: String,
+}
+
+impl Machine {
+    /// One CPU, 1024 MiB, no disks.
+    pub fn new(kernel: &Path, accel: Accel) -> Self {
+        Self {
+            kernel: kernel.to_path_buf(),
+            initrd: None,
+            append: String::new(),
+            memory: 1024,
+            cpus: 1,
+            nodes: 0,
+            drives: Vec::new(),
+            accel,
+        }
+    }
+
+    /// The whole QEMU argument list, without the program.
+    ///
+    /// `-no-reboot` makes QEMU exit when the guest resets: that is how the end of a capture is seen.
+    pub fn args(&self) -> Vec<OsString> {
+        let mut args = words(
+            "-nodefaults -no-user-config -no-reboot -display none -monitor none -serial stdio -machine q35",
+        );
+        args.extend(words(accel(self.accel)));
+        args.extend(words(&format!("-m {} -smp {}", self.memory, self.cpus)));
+        args.extend(numa(self));
+        for (number, drive) in self.drives.iter().enumerate() {
+            args.extend(drive_args(number, drive));
+        }
+        args.extend(["-kernel".into(), self.kernel.clone().into()]);
+        if let Some(initrd) = &self.initrd {
+            args.extend(["-initrd".into(), initrd.clone().into()]);
+        }
+        args.extend([
+            "-append".into(),
+            format!("console=ttyS0 {}", self.append).trim_end().into(),
+        ]);
+        args
+    }
+}
+
+/// Arguments of an accelerator. `max` has 5-level page tables even under TCG.
+fn accel(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Kvm => "-accel kvm -cpu host",
+        Accel::Tcg => "-accel tcg -cpu max",
+    }
+}
+
+/// One memory backend and one range of CPUs for each node.
+fn numa(machine: &Machine) -> Vec<OsString> {
+    let nodes = machine.nodes;
+    if nodes < 2 {
+        return Vec::new();
+    }
+    let (memory, cpus) = (machine.memory / nodes, (machine.cpus / nodes).max(1));
+    let node = |n: u32| {
+        let (first, last) = (n * cpus, n * cpus + cpus - 1);
+        format!(
+            "-object memory-backend-ram,id=mem{n},size={memory}M -numa node,nodeid={n},memdev=mem{n},cpus={first}-{last}"
+        )
+    };
+    (0..nodes).flat_map(|n| words(&node(n))).collect()
+}
+
+/// A drive and its virtio device. A comma in a file name is doubled, as QEMU's option syntax wants it.
+fn drive_args(number: usize, drive: &Drive) -> [OsString; 4] {
+    let file = drive.file.display().to_string().replace(',', ",,");
+    [
+        "-drive".into(),
+        format!("if=none,id=disk{number},format=raw,file={file}").into(),
+        "-device".into(),
+        format!("virtio-blk-pci,drive=disk{number},serial={}", drive.serial).into(),
+    ]
+}
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(machine: &Machine) -> String {
+        machine
+            .args()
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn plain_machine() {
+        let machine = Machine::new(Path::new("/k"), Accel::Tcg);
+        let line = line(&machine);
+        assert!(
+            line.contains("-accel tcg -cpu max") && line.contains("-m 1024 -smp 1"),
+            "{line}"
+        );
+        assert!(line.ends_with("-kernel /k -append console=ttyS0"), "{line}");
+        assert!(
+            !line.contains("-initrd") && !line.contains("-numa"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn nodes_share_memory_and_cpus() {
+        let machine = Machine {
+            cpus: 4,
+            nodes: 2,
+            ..Machine::new(Path::new("/k"), Accel::Kvm)
+        };
+        let line = line(&machine);
+        assert!(
+            line.contains("id=mem0,size=512M -numa node,nodeid=0,memdev=mem0,cpus=0-1"),
+            "{line}"
+        );
+        assert!(
+            line.contains("id=mem1,size=512M -numa node,nodeid=1,memdev=mem1,cpus=2-3"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn append_is_one_argument_and_commas_are_doubled() {
+        let mut machine = Machine::new(Path::new("/k"), Accel::Tcg);
+        machine.append = "a=1 b=2".into();
+        machine.drives = vec![Drive {
+            file: "/d,1.raw".into(),
+            serial: "dump".into(),
+        }];
+        let args = machine.args();
+        assert_eq!(args.last().unwrap(), "console=ttyS0 a=1 b=2");
+        assert!(line(&machine).contains("if=none,id=disk0,format=raw,file=/d,,1.raw -device virtio-blk-pci,drive=disk0,serial=dump"));
+    }
+}
