@@ -21,7 +21,7 @@ pub(crate) fn archive() -> Vec<u8> {
 fn member(name: &str, mode: usize, data: &[u8]) -> Vec<u8> {
     let fields = [
         1,
-        mode as usize,
+        mode,
         0,
         0,
         1,
@@ -132,12 +132,12 @@ mod tests {
         let program = program();
         let code = HEADERS;
         assert_eq!(
-            u64::from_le_bytes(program[24..32].try_into().unwrap()),
+            usize::from_le_bytes(program[24..32].try_into().unwrap()),
             BASE + HEADERS
         );
         assert_eq!(
-            u64::from_le_bytes(program[96..104].try_into().unwrap()),
-            program.len() as u64
+            usize::from_le_bytes(program[96..104].try_into().unwrap()),
+            program.len()
         );
         let lea = code + 10;
         let distance = u32::from_le_bytes(program[lea + 3..lea + 7].try_into().unwrap()) as usize;
