@@ -1,0 +1,57 @@
+//! Loading the capture kernel: with `baredumpctl arm`, or by the guest itself for raw copies.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{say, sys};
+
+/// The command under test.
+const BAREDUMPCTL: &str = "/usr/sbin/baredumpctl";
+/// The kernel that is loaded for the capture.
+const KERNEL: &str = "/boot/vmlinuz";
+/// The capture image under test.
+const CAPTURE_IMAGE: &str = "/boot/capture.img";
+/// The image with this program for raw copies.
+const RAW_IMAGE: &str = "/boot/raw.img";
+/// Command line of the capture kernel for raw copies.
+const RAW_WORDS: &str =
+    "console=ttyS0 nr_cpus=1 irqpoll reset_devices cgroup_disable=memory panic=5";
+
+/// Runs `baredumpctl arm` and repeats what it says.
+pub(crate) fn baredumpctl(extra: &[String]) -> Result<()> {
+    let mut child = Command::new(BAREDUMPCTL)
+        .args(["arm", "--kernel", KERNEL, "--image", CAPTURE_IMAGE])
+        .args(extra)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {BAREDUMPCTL}"))?;
+    // What it says is short: it fits into both pipes, so they can be read one after the other.
+    if let Some(output) = child.stdout.take() {
+        repeat(BufReader::new(output));
+    }
+    if let Some(errors) = child.stderr.take() {
+        repeat(BufReader::new(errors));
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{BAREDUMPCTL}: {status}");
+    Ok(())
+}
+
+fn repeat(lines: impl BufRead) {
+    for line in lines.lines().map_while(Result::ok) {
+        say(&format!("arm: {line}"));
+    }
+}
+
+/// Loads the raw capture image.
+pub(crate) fn raw(device: &str, extra: &[String]) -> Result<()> {
+    let kernel = File::open(KERNEL).with_context(|| format!("cannot open {KERNEL}"))?;
+    let image = File::open(RAW_IMAGE).with_context(|| format!("cannot open {RAW_IMAGE}"))?;
+    let words = format!("{RAW_WORDS} guest.raw={device} {}", extra.join(" "));
+    sys::load_crash_kernel(&kernel, &image, words.trim_end())
+}

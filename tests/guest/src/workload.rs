@@ -1,0 +1,214 @@
+//! The workload: sentinel pages of every class, filled in place so that no second copy stays in memory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::say;
+use crate::sentinel::{Class, fill};
+use crate::sys::{self, HUGE, Kind, Map, PAGE};
+
+/// Where the page-cache files are.
+const DIRECTORY: &str = "/mnt/guest";
+/// Bytes of a `struct msg_msg` before its text: with them a message of 4048 bytes fills one 4 KiB slab object.
+const MESSAGE_HEADER: usize = 48;
+/// Pages freed after the sentinels of class free: they push those out of the per-CPU lists into the buddy lists.
+const FLUSH_PAGES: usize = 6144;
+
+/// Makes every class but free. What it maps stays mapped.
+pub(crate) fn run(count: u32, disk: bool) {
+    let classes: &[(Class, fn(u32) -> Result<u32>)] = &[
+        (Class::Hugetlb, hugetlb),
+        (Class::Thp, thp),
+        (Class::Anon, anon),
+        (Class::Zero, zero),
+        (Class::Tmpfs, tmpfs),
+        (Class::Slab, slab),
+        (Class::CachePrivate, cache_private),
+        (Class::Cache, cache),
+    ];
+    for &(class, make) in classes {
+        let skip = !disk && matches!(class, Class::Cache | Class::CachePrivate);
+        report(class, if skip { Ok(0) } else { make(count) });
+    }
+}
+
+/// Makes the pages of class free; to be called last, because every allocation after it may take one of them.
+pub(crate) fn free(count: u32) -> Result<u32> {
+    sys::bind_to_cpu(0)?;
+    // Small per-CPU lists: 5.14 and later by the first name, 5.10 by the second.
+    let _ = set("/proc/sys/vm/percpu_pagelist_high_fraction", "100000")
+        .or_else(|_| set("/proc/sys/vm/percpu_pagelist_fraction", "100000"));
+    let mut flush = Map::anonymous(FLUSH_PAGES * PAGE, Kind::Small)?;
+    for page in flush.bytes().chunks_exact_mut(PAGE) {
+        page[0] = 1;
+    }
+    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
+    fill_pages(map.bytes(), Class::Free)?;
+    map.unmap();
+    flush.unmap();
+    Ok(count)
+}
+
+/// Says how many pages of a class there are.
+pub(crate) fn report(class: Class, made: Result<u32>) {
+    match made {
+        Ok(count) => say(&format!("class {} {count}", class.name())),
+        Err(error) => say(&format!("class {} failed: {error:#}", class.name())),
+    }
+}
+
+fn anon(count: u32) -> Result<u32> {
+    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
+    fill_pages(map.bytes(), Class::Anon)
+}
+
+fn zero(count: u32) -> Result<u32> {
+    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
+    // A write of zero still makes the kernel give a page of its own.
+    for page in map.bytes().chunks_exact_mut(PAGE) {
+        page.copy_within(0..1, 1);
+    }
+    Ok(count)
+}
+
+fn thp(count: u32) -> Result<u32> {
+    set("/proc/sys/vm/compact_memory", "1")?;
+    let mut map = Map::anonymous(bytes(count), Kind::Huge)?;
+    let made = fill_pages(map.bytes(), Class::Thp)?;
+    let huge = anon_huge_bytes()?;
+    let wanted = bytes(count).next_multiple_of(HUGE);
+    ensure!(
+        huge >= wanted,
+        "only {huge} of {wanted} bytes are in huge pages; give the guest more memory"
+    );
+    Ok(made)
+}
+
+/// Bytes of this process in transparent huge pages.
+fn anon_huge_bytes() -> Result<usize> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("AnonHugePages:"))
+        .context("no AnonHugePages in smaps_rollup")?;
+    let kib: usize = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
+fn hugetlb(count: u32) -> Result<u32> {
+    let pages = bytes(count).div_ceil(HUGE);
+    set("/proc/sys/vm/nr_hugepages", &pages.to_string())?;
+    let got: usize = fs::read_to_string("/proc/sys/vm/nr_hugepages")?
+        .trim()
+        .parse()?;
+    ensure!(
+        got >= pages,
+        "only {got} of {pages} huge pages; give the guest more memory"
+    );
+    let mut map = Map::anonymous(bytes(count), Kind::Hugetlb)?;
+    fill_pages(map.bytes(), Class::Hugetlb)
+}
+
+fn tmpfs(count: u32) -> Result<u32> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open("/tmp/sentinels")?;
+    file.set_len(bytes(count) as u64)?;
+    let mut map = Map::shared(&file, bytes(count))?;
+    fill_pages(map.bytes(), Class::Tmpfs)
+}
+
+fn slab(count: u32) -> Result<u32> {
+    set(
+        "/proc/sys/kernel/msgmnb",
+        &(bytes(count) + PAGE).to_string(),
+    )?;
+    let queue = sys::message_queue()?;
+    // The type, then the text; the sentinel starts at object offset 64.
+    let mut message = vec![0u8; 8 + PAGE - MESSAGE_HEADER];
+    message[0] = 1;
+    for index in 0..count {
+        fill(&mut message[8 + 64 - MESSAGE_HEADER..], Class::Slab, index);
+        sys::send_message(queue, &message)?;
+    }
+    scrub(&mut message);
+    Ok(count)
+}
+
+/// ext4 attaches buffer heads to the pages of a buffered write.
+fn cache_private(count: u32) -> Result<u32> {
+    let file = create("cache-private", 0)?;
+    let mut page = vec![0u8; PAGE];
+    for index in 0..count {
+        fill(&mut page, Class::CachePrivate, index);
+        file.write_all_at(&page, u64::from(index) * PAGE as u64)?;
+    }
+    scrub(&mut page);
+    file.sync_all()?;
+    Ok(count)
+}
+
+/// A direct write leaves nothing in the page cache; reading one byte of each page fills it.
+fn cache(count: u32) -> Result<u32> {
+    let file = create("cache", libc::O_DIRECT)?;
+    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
+    fill_pages(map.bytes(), Class::Cache)?;
+    file.write_all_at(map.bytes(), 0)?;
+    scrub(map.bytes());
+    map.unmap();
+    file.sync_all()?;
+    let file = File::open(Path::new(DIRECTORY).join("cache"))?;
+    let mut byte = [0u8];
+    for index in 0..count {
+        file.read_exact_at(&mut byte, u64::from(index) * PAGE as u64 + 100)?;
+    }
+    // An open file keeps its inode, and with it the pages.
+    std::mem::forget(file);
+    Ok(count)
+}
+
+fn create(name: &str, flags: i32) -> Result<File> {
+    fs::create_dir_all(DIRECTORY)?;
+    let path = Path::new(DIRECTORY).join(name);
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(flags)
+        .open(&path)
+        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn fill_pages(bytes: &mut [u8], class: Class) -> Result<u32> {
+    let mut index = 0;
+    for page in bytes.chunks_exact_mut(PAGE) {
+        fill(page, class, index);
+        index += 1;
+    }
+    Ok(index)
+}
+
+/// Overwrites a buffer so that no copy of a sentinel stays behind in freed memory.
+fn scrub(buffer: &mut [u8]) {
+    buffer.fill(0);
+    std::hint::black_box(buffer);
+}
+
+fn bytes(pages: u32) -> usize {
+    pages as usize * PAGE
+}
+
+fn set(path: &str, value: &str) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .with_context(|| format!("cannot write {value} to {path}"))
+}
