@@ -1,1 +1,18 @@
-//! initramfs
+//! The capture image and its loader.
+//!
+//! [`modules`] knows a kernel's module directory and computes what must be loaded in which order, [`firmware`] finds what those
+//! modules ask for, [`sysfs`] finds which drivers a device of the running machine needs. [`image`] puts it together as a
+//! [`cpio`] archive, [`compress`] shrinks it to what the capture kernel can unpack. [`cmdline`] builds the capture kernel's
+//! command line and [`loader`] hands kernel, image and command line to the running kernel.
+
+pub mod bzimage;
+pub mod cmdline;
+pub mod compress;
+pub mod cpio;
+pub mod decompress;
+pub mod firmware;
+pub mod image;
+pub mod kconfig;
+pub mod loader;
+pub mod modules;
+pub mod sysfs;

@@ -1,0 +1,212 @@
+//! The capture image: everything that the capture kernel finds in its initramfs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::compress::{CompressError, Compression};
+use crate::cpio::{Archive, CpioError};
+use crate::decompress;
+use crate::firmware::Firmware;
+use crate::modules::{Closure, Options};
+
+/// List of modules in load order, one line each: path and parameters.
+pub const MODULE_LIST: &str = "etc/baredump/modules";
+/// `uname -r` of the kernel that the modules belong to.
+pub const RELEASE_FILE: &str = "etc/baredump/release";
+/// The configuration.
+pub const CONFIG_FILE: &str = "etc/baredump.toml";
+
+/// Mount points and places that PID 1 wants to find.
+const EMPTY_DIRS: [&str; 7] = ["dev", "mnt", "proc", "run", "sys", "tmp", "etc/baredump"];
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// An entry that can't be.
+    #[error(transparent)]
+    Archive(#[from] CpioError),
+    /// The compressor failed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// A parameter that would be read as the next module.
+    #[error("the parameters of module {0} contain a line break; correct them in modprobe.d")]
+    Parameters(String),
+    /// Not an image of ours.
+    #[error("it is no capture image: {0}")]
+    NoImage(String),
+}
+
+/// What goes into an image.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// `uname -r` of the capture kernel.
+    pub release: &'a str,
+    /// The static binary that becomes PID 1.
+    pub binary: Vec<u8>,
+    /// The configuration as TOML.
+    pub config: String,
+    /// Modules in load order.
+    pub modules: &'a Closure,
+    /// Module parameters.
+    pub options: &'a Options,
+    /// Firmware.
+    pub firmware: &'a Firmware,
+}
+
+/// Puts the archive together.
+///
+/// # Errors
+/// A name or a parameter that can't be in an image.
+pub fn assemble(contents: Contents<'_>) -> Result<Archive, ImageError> {
+    let mut archive = Archive::new();
+    for dir in EMPTY_DIRS {
+        archive.directory(dir, 0o755)?;
+    }
+    // The kernel opens it for PID 1 before anything is mounted.
+    archive.char_device("dev/console", 0o600, 5, 1)?;
+    archive.file("init", 0o755, contents.binary)?;
+    archive.file(CONFIG_FILE, 0o600, contents.config.into_bytes())?;
+    archive.file(RELEASE_FILE, 0o644, format!("{}\n", contents.release).into_bytes())?;
+    let mut list = String::new();
+    for module in &contents.modules.load {
+        let path = format!("/lib/modules/{}.ko", module.name);
+        let parameters = contents.options.parameters(&module.name);
+        if parameters.contains(['\n', '\r', '\0']) {
+            return Err(ImageError::Parameters(module.name.clone()));
+        }
+        list.push_str(format!("{path} {parameters}").trim_end());
+        list.push('\n');
+        archive.file(&path, 0o644, module.bytes.clone())?;
+    }
+    archive.file(MODULE_LIST, 0o644, list.into_bytes())?;
+    for (name, bytes) in &contents.firmware.files {
+        archive.file(&format!("lib/firmware/{name}"), 0o644, bytes.clone())?;
+    }
+    Ok(archive)
+}
+
+/// The bytes of the image file.
+///
+/// # Errors
+/// The compressor's.
+pub fn pack(archive: &Archive, compression: Compression) -> Result<Vec<u8>, ImageError> {
+    Ok(compression.compress(&archive.to_bytes())?)
+}
+
+/// Reads an image back.
+///
+/// # Errors
+/// It is damaged, or no image that [`pack`] makes.
+pub fn unpack(bytes: &[u8]) -> Result<Archive, ImageError> {
+    let plain = match bytes {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => decompress::zstd(bytes).map_err(ImageError::NoImage)?,
+        [0x1f, 0x8b, ..] => decompress::gzip(bytes).map_err(ImageError::NoImage)?,
+        _ => bytes.to_vec(),
+    };
+    Ok(Archive::from_bytes(&plain)?)
+}
+
+/// The kernel release that an image was built for; none when it says nothing.
+///
+/// # Errors
+/// It is damaged or no image.
+pub fn release(bytes: &[u8]) -> Result<Option<String>, ImageError> {
+    let archive = unpack(bytes)?;
+    let text = archive.file_bytes(RELEASE_FILE).map(|text| String::from_utf8_lossy(text).trim().to_owned());
+    Ok(text)
+}
+
+/// Writes a file of mode 0600 that is either whole or not there.
+///
+/// # Errors
+/// Those of the file system; the temporary file is gone then.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(dir)?;
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}-incomplete", std::process::id()));
+    let temporary = dir.join(name);
+    let result = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result?;
+    File::open(dir)?.sync_all()
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // One that an earlier process of this id left behind.
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::{ModInfo, Module};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn archive(parameters: &str) -> Result<Archive, ImageError> {
+        let module = |name: &str| Module {
+            name: name.to_owned(),
+            path: format!("/{name}.ko.xz").into(),
+            bytes: name.as_bytes().to_vec(),
+            info: ModInfo::default(),
+        };
+        let modules = Closure { load: vec![module("virtio"), module("abc")], ..Closure::default() };
+        let mut options = Options::default();
+        options.parse(&format!("options abc {parameters}\n"));
+        let mut firmware = Firmware::default();
+        firmware.files.insert("x/y.bin".to_owned(), vec![1, 2]);
+        assemble(Contents {
+            release: "6.1.0",
+            binary: b"\x7fELF".to_vec(),
+            config: "level = 31\n".to_owned(),
+            modules: &modules,
+            options: &options,
+            firmware: &firmware,
+        })
+    }
+
+    #[test]
+    fn contents() {
+        let archive = archive("a=1 b=\"x y\"").unwrap();
+        let list = String::from_utf8(archive.file_bytes(MODULE_LIST).unwrap().to_vec()).unwrap();
+        assert_eq!(list, "/lib/modules/virtio.ko\n/lib/modules/abc.ko a=1 b=\"x y\"\n");
+        assert_eq!(archive.file_bytes("/lib/firmware/x/y.bin"), Some(&[1, 2][..]));
+        assert_eq!(archive.file_bytes("/init"), Some(&b"\x7fELF"[..]));
+        assert!(matches!(self::archive("a=\0"), Err(ImageError::Parameters(_))));
+    }
+
+    #[test]
+    fn release_is_found_again() {
+        let archive = archive("").unwrap();
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let bytes = pack(&archive, compression).unwrap();
+            assert_eq!(release(&bytes).unwrap().as_deref(), Some("6.1.0"), "{compression:?}");
+        }
+        assert!(release(b"\x28\xb5\x2f\xfdgarbage").is_err());
+        assert!(release(b"text").is_err());
+    }
+
+    #[test]
+    fn file_is_private_and_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/image");
+        write_file(&path, b"one").unwrap();
+        write_file(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 1);
+        assert!(write_file(Path::new("/proc/nothing/image"), b"").is_err());
+    }
+}
