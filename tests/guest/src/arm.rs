@@ -1,7 +1,7 @@
 //! Loading the capture kernel: with `baredumpctl arm`, or by the guest itself for raw copies.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -22,30 +22,23 @@ const RAW_WORDS: &str =
 
 /// Runs `baredumpctl arm` and repeats what it says.
 pub(crate) fn baredumpctl(extra: &[String]) -> Result<()> {
+    let (output, writer) = io::pipe()?;
+    let errors = writer.try_clone()?;
+    // The command is a temporary: its ends of the pipe are closed once the child has them.
     let mut child = Command::new(BAREDUMPCTL)
         .args(["arm", "--kernel", KERNEL, "--image", CAPTURE_IMAGE])
         .args(extra)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(writer)
+        .stderr(errors)
         .spawn()
         .with_context(|| format!("cannot start {BAREDUMPCTL}"))?;
-    // What it says is short: it fits into both pipes, so they can be read one after the other.
-    if let Some(output) = child.stdout.take() {
-        repeat(BufReader::new(output));
-    }
-    if let Some(errors) = child.stderr.take() {
-        repeat(BufReader::new(errors));
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        say(&format!("arm: {line}"));
     }
     let status = child.wait()?;
     ensure!(status.success(), "{BAREDUMPCTL}: {status}");
     Ok(())
-}
-
-fn repeat(lines: impl BufRead) {
-    for line in lines.lines().map_while(Result::ok) {
-        say(&format!("arm: {line}"));
-    }
 }
 
 /// Loads the raw capture image.

@@ -13,7 +13,7 @@ mod workload;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const TASK_STRING: &str = "baredump: a page of the panicking task";
 /// First argument of the child that panics.
 const TASK_ARGUMENT: &str = "sentinel-task";
 
-fn main() {
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some(TASK_ARGUMENT) => {
@@ -48,6 +48,8 @@ fn main() {
     if std::process::id() == 1 {
         end(RebootMode::RB_POWER_OFF);
     }
+    // Only the panicking task and a mistaken call come here: both have failed.
+    ExitCode::FAILURE
 }
 
 fn guest() -> Result<()> {
@@ -56,6 +58,7 @@ fn guest() -> Result<()> {
     for word in unknown {
         say(&format!("unknown word {word}"));
     }
+    fs::write("/proc/sys/kernel/hostname", &words.host).context("cannot set the host name")?;
     setup::modules()?;
     if Path::new("/proc/vmcore").exists() {
         if let Err(error) = raw::copy(&words.raw) {
@@ -69,7 +72,9 @@ fn guest() -> Result<()> {
     if words.workload {
         workload::run(words.sentinels, words.disk.is_some());
     }
-    arm(&words);
+    if !arm(&words) {
+        return Ok(());
+    }
     sync();
     match words.panic {
         Panic::None => Ok(()),
@@ -77,16 +82,18 @@ fn guest() -> Result<()> {
     }
 }
 
-fn arm(words: &Words) {
+/// Whether the machine may panic: without the capture kernel that was asked for it would only hang.
+fn arm(words: &Words) -> bool {
     let result = match words.arm {
-        Arm::No => return,
+        Arm::No => return true,
         Arm::Baredumpctl => arm::baredumpctl(&words.arm_args),
         Arm::Raw => arm::raw(&words.raw, &words.arm_args),
     };
-    match result {
+    match &result {
         Ok(()) => say("armed"),
         Err(error) => say(&format!("arm failed: {error:#}")),
     }
+    result.is_ok()
 }
 
 /// Starts the task that panics, and sleeps: the maps of the workload are this process's.

@@ -209,7 +209,7 @@ pub(crate) fn load_crash_kernel(kernel: &File, image: &File, command_line: &str)
 pub(crate) fn bind_to_cpu(cpu: usize) -> Result<()> {
     // SAFETY: an all-zero `cpu_set_t` is a valid empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is a valid set and `cpu` is checked against its size by the macro's own bounds.
+    // SAFETY: `set` is a valid set, and its words are indexed with a bounds check.
     unsafe { libc::CPU_SET(cpu, &mut set) };
     // SAFETY: `set` is valid for the size given and only read.
     let result =

@@ -9,6 +9,8 @@ pub(crate) struct Words {
     pub(crate) sentinels: u32,
     /// `guest.disk=`: ext4 device mounted at `/mnt`, `none` for no disk.
     pub(crate) disk: Option<String>,
+    /// `guest.host=`: the host name, which names the dump directory.
+    pub(crate) host: String,
     /// `guest.arm=`: who loads the capture kernel.
     pub(crate) arm: Arm,
     /// `guest.arm_args=`: further arguments of `baredumpctl arm`, or words of the raw capture command line.
@@ -45,6 +47,7 @@ impl Default for Words {
             workload: true,
             sentinels: 1200,
             disk: Some("/dev/vda".into()),
+            host: "guest".into(),
             arm: Arm::No,
             arm_args: Vec::new(),
             panic: Panic::Sysrq,
@@ -78,6 +81,7 @@ impl Words {
             ("sentinels", _) => self.sentinels = value.parse().ok()?,
             ("disk", "none") => self.disk = None,
             ("disk", _) => self.disk = Some(value.to_owned()),
+            ("host", _) => self.host = value.to_owned(),
             ("arm", "0") => self.arm = Arm::No,
             ("arm", "1") => self.arm = Arm::Baredumpctl,
             ("arm", "raw") => self.arm = Arm::Raw,
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn every_word_is_understood() {
         let (words, unknown) = Words::parse(
-            "quiet guest.workload=0 guest.sentinels=7 guest.disk=none guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
+            "quiet guest.workload=0 guest.sentinels=7 guest.disk=none guest.host=../x guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
         );
         assert_eq!(unknown, Vec::<String>::new());
         assert_eq!(
@@ -115,6 +119,7 @@ mod tests {
                 workload: false,
                 sentinels: 7,
                 disk: None,
+                host: "../x".into(),
                 arm: Arm::Raw,
                 arm_args: vec!["--a".into(), "b=c".into()],
                 panic: Panic::None,

@@ -18,9 +18,12 @@ const MESSAGE_HEADER: usize = 48;
 /// Pages freed after the sentinels of class free: they push those out of the per-CPU lists into the buddy lists.
 const FLUSH_PAGES: usize = 6144;
 
+/// Makes so many pages of a class, or a few more, and tells how many.
+type Make = fn(u32) -> Result<u32>;
+
 /// Makes every class but free. What it maps stays mapped.
 pub(crate) fn run(count: u32, disk: bool) {
-    let classes: &[(Class, fn(u32) -> Result<u32>)] = &[
+    let classes: [(Class, Make); 8] = [
         (Class::Hugetlb, hugetlb),
         (Class::Thp, thp),
         (Class::Anon, anon),
@@ -30,7 +33,7 @@ pub(crate) fn run(count: u32, disk: bool) {
         (Class::CachePrivate, cache_private),
         (Class::Cache, cache),
     ];
-    for &(class, make) in classes {
+    for (class, make) in classes {
         let skip = !disk && matches!(class, Class::Cache | Class::CachePrivate);
         report(class, if skip { Ok(0) } else { make(count) });
     }
@@ -42,12 +45,13 @@ pub(crate) fn free(count: u32) -> Result<u32> {
     // Small per-CPU lists: 5.14 and later by the first name, 5.10 by the second.
     let _ = set("/proc/sys/vm/percpu_pagelist_high_fraction", "100000")
         .or_else(|_| set("/proc/sys/vm/percpu_pagelist_fraction", "100000"));
+    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
+    fill_pages(map.bytes(), Class::Free)?;
+    // Touched last, so that no sentinel waits in a list of pages on their way to the LRU, which hold a reference.
     let mut flush = Map::anonymous(FLUSH_PAGES * PAGE, Kind::Small)?;
     for page in flush.bytes().chunks_exact_mut(PAGE) {
         page[0] = 1;
     }
-    let mut map = Map::anonymous(bytes(count), Kind::Small)?;
-    fill_pages(map.bytes(), Class::Free)?;
     map.unmap();
     flush.unmap();
     Ok(count)
@@ -76,6 +80,8 @@ fn zero(count: u32) -> Result<u32> {
 }
 
 fn thp(count: u32) -> Result<u32> {
+    // The kernel turns huge pages off by itself when it has less than 512 MiB.
+    set("/sys/kernel/mm/transparent_hugepage/enabled", "always")?;
     set("/proc/sys/vm/compact_memory", "1")?;
     let mut map = Map::anonymous(bytes(count), Kind::Huge)?;
     let made = fill_pages(map.bytes(), Class::Thp)?;
