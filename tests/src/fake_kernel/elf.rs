@@ -1,0 +1,99 @@
+//! An ELF vmcore in the layout of /proc/vmcore (fs/proc/vmcore.c): one merged PT_NOTE, PT_LOADs rounded out to whole pages.
+
+use super::memory::{Memory, PAGE};
+
+/// One PT_LOAD.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Virtual address.
+    pub virt: u64,
+    /// Physical address.
+    pub phys: u64,
+    /// Bytes, need not be whole pages.
+    pub size: u64,
+}
+
+/// What the file holds around a segment to whole pages: it belongs to nobody.
+const NOT_IN_A_SEGMENT: u8 = 0xee;
+
+/// A note, padded.
+pub fn note(name: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [name.len() as u32, desc.len() as u32, kind] {
+        out.extend(word.to_le_bytes());
+    }
+    for part in [name, desc] {
+        out.extend(part);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+    out
+}
+
+/// File offset of the notes for a number of segments.
+pub fn notes_offset(segments: usize) -> u64 {
+    (64 + 56 * (1 + segments as u64)).next_multiple_of(PAGE)
+}
+
+/// The file offsets of the segments' first bytes.
+pub fn offsets(notes: usize, segments: &[Segment]) -> Vec<u64> {
+    let mut at = (notes_offset(segments.len()) + notes as u64).next_multiple_of(PAGE);
+    let mut all = Vec::new();
+    for s in segments {
+        all.push(at + s.phys % PAGE);
+        at += (s.phys + s.size).next_multiple_of(PAGE) - s.phys / PAGE * PAGE;
+    }
+    all
+}
+
+/// The whole file.
+pub fn write(notes: &[u8], segments: &[Segment], memory: &Memory) -> Vec<u8> {
+    let offsets = offsets(notes.len(), segments);
+    let mut out = b"\x7fELF\x02\x01\x01".to_vec();
+    out.resize(16, 0);
+    for half in [4u16, 62] {
+        out.extend(half.to_le_bytes());
+    }
+    out.extend(1u32.to_le_bytes());
+    for word in [0u64, 64, 0] {
+        out.extend(word.to_le_bytes());
+    }
+    out.extend(0u32.to_le_bytes());
+    for half in [64, 56, 1 + segments.len() as u16, 0, 0, 0] {
+        out.extend(half.to_le_bytes());
+    }
+    let len = notes.len() as u64;
+    header(
+        &mut out,
+        4,
+        0,
+        [notes_offset(segments.len()), 0, 0, len, len, 0],
+    );
+    for (s, offset) in segments.iter().zip(&offsets) {
+        header(&mut out, 1, 7, [*offset, s.virt, s.phys, s.size, s.size, 0]);
+    }
+    out.resize(notes_offset(segments.len()) as usize, 0);
+    out.extend(notes);
+    out.resize(out.len().next_multiple_of(PAGE as usize), 0);
+    for s in segments {
+        for pfn in s.phys / PAGE..(s.phys + s.size).div_ceil(PAGE) {
+            out.extend(clip(memory.page(pfn), pfn, s));
+        }
+    }
+    out
+}
+
+fn header(out: &mut Vec<u8>, kind: u32, flags: u32, words: [u64; 6]) {
+    out.extend(kind.to_le_bytes());
+    out.extend(flags.to_le_bytes());
+    out.extend(words.into_iter().flat_map(u64::to_le_bytes));
+}
+
+/// Overwrites the bytes of a page that are outside of the segment.
+fn clip(mut page: Vec<u8>, pfn: u64, s: &Segment) -> Vec<u8> {
+    for (i, byte) in page.iter_mut().enumerate() {
+        if !(s.phys..s.phys + s.size).contains(&(pfn * PAGE + i as u64)) {
+            *byte = NOT_IN_A_SEGMENT;
+        }
+    }
+    page
+}

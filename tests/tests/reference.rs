@@ -1,0 +1,115 @@
+//! The expectations of the synthetic kernels against a real makedumpfile, where `MAKEDUMPFILE` names one (1.7.8 or newer).
+//!
+//! This holds the yardstick of the other offline tests to its model; without the variable there is nothing to do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tests::dump_reader::Dump;
+use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
+
+/// 7.1 is unknown to every released makedumpfile.
+const KNOWN: [Generation; 8] = [
+    Generation::V5_10,
+    Generation::V6_1,
+    Generation::V6_4,
+    Generation::V6_6,
+    Generation::V6_9,
+    Generation::V6_10,
+    Generation::V6_12,
+    Generation::V6_18,
+];
+
+fn reference() -> Option<PathBuf> {
+    let named = std::env::var_os("MAKEDUMPFILE").map(PathBuf::from);
+    if named.is_none() {
+        eprintln!("skipped: MAKEDUMPFILE is not set");
+    }
+    named
+}
+
+fn zoo(generation: Generation) -> FakeVmcore {
+    let mut kernel = FakeKernel::zoo(generation);
+    if generation <= Generation::V6_1 {
+        kernel = kernel.without_key("NUMBER(PG_hwpoison)");
+    }
+    if generation as u8 % 2 == 1 {
+        kernel.five_levels().build()
+    } else {
+        kernel.build()
+    }
+}
+
+fn run(makedumpfile: &Path, options: &[&str], vmcore: &Path, dump: &Path) {
+    let out = Command::new(makedumpfile)
+        .args(options)
+        .arg("-f")
+        .arg(vmcore)
+        .arg(dump)
+        .output()
+        .unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    assert!(
+        out.status.success(),
+        "{options:?}: {}",
+        String::from_utf8_lossy(&text)
+    );
+}
+
+#[test]
+fn keeps_what_the_synthetic_kernels_expect() {
+    let Some(makedumpfile) = reference() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for generation in KNOWN {
+        let vmcore = zoo(generation);
+        let elf = vmcore.write(dir.path()).unwrap();
+        for level in 0..32u8 {
+            let path = dir.path().join("dump");
+            run(
+                &makedumpfile,
+                &["-c", "-d", &level.to_string()],
+                &elf,
+                &path,
+            );
+            let dump =
+                Dump::open(&path).unwrap_or_else(|e| panic!("{generation:?} level {level}: {e:#}"));
+            assert_eq!(dump.max_mapnr, vmcore.max_mapnr);
+            assert_eq!(dump.phys_base, vmcore.phys_base);
+            assert!(dump.existing == Vec::from_iter(vmcore.existing()), "{generation:?} level {level}: bitmap 1");
+            vmcore.compare_kept(level, &dump.kept()).unwrap();
+            for pfn in dump.kept() {
+                assert!(
+                    dump.page(pfn).unwrap().unwrap() == vmcore.page(pfn),
+                    "{generation:?} level {level}: page {pfn:#x}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_the_log() {
+    let Some(makedumpfile) = reference() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for generation in KNOWN {
+        let vmcore = zoo(generation);
+        let elf = vmcore.write(dir.path()).unwrap();
+        let path = dir.path().join("dmesg");
+        run(&makedumpfile, &["--dump-dmesg"], &elf, &path);
+        let log = std::fs::read_to_string(&path).unwrap();
+        // It prints the caller of each record, and nothing for empty ones.
+        let caller = format!("[{:>8}] ", "C1");
+        let plain: String = log
+            .replace(&caller, "")
+            .replace(&format!("\n{}", " ".repeat(caller.len())), "\n");
+        let ours: String = vmcore
+            .log
+            .split_inclusive('\n')
+            .filter(|l| !l.ends_with("] \n"))
+            .collect();
+        assert_eq!(plain, ours, "{generation:?}");
+    }
+}
