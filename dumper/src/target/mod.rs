@@ -1,1 +1,14 @@
-//! Where a dump goes.
+//! Where a dump goes: the target's name, its device, its mount, its directory, and the way of a file from its incomplete to its
+//! final name.
+
+mod dumpdir;
+mod file;
+mod name;
+pub mod probe;
+mod spec;
+mod superblock;
+
+pub use dumpdir::{DumpDir, FileOut, Pending};
+pub use file::{Mounted, TargetError, mount, wait_for_device};
+pub use name::{dir_name, utc};
+pub use spec::{Device, SpecError, TargetSpec};

@@ -1,0 +1,275 @@
+//! What the capture kernel is to do: `/etc/baredump.toml` and the `baredump.*` words of the kernel command line.
+//!
+//! Two ways in. [`Config::from_toml_strict`] is for the image builder: everything unknown or wrong is an error. [`Config::load`] is
+//! for the moment of the crash: everything unknown or wrong is a warning and the default stands, because a dump with default
+//! settings is better than none.
+
+mod keys;
+pub mod words;
+
+use crate::compress::Compression;
+use crate::filter::DumpLevel;
+use crate::target::TargetSpec;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+pub use keys::{RawConfig, Value};
+
+/// The last thing PID 1 does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinalAction {
+    /// Restart the machine.
+    #[default]
+    Reboot,
+    /// Switch it off.
+    Poweroff,
+    /// Stop it and leave the console as it is.
+    Halt,
+}
+
+impl FinalAction {
+    /// The word of the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot",
+            Self::Poweroff => "poweroff",
+            Self::Halt => "halt",
+        }
+    }
+
+    /// The action of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Reboot, Self::Poweroff, Self::Halt]
+            .into_iter()
+            .find(|a| a.name() == text)
+    }
+}
+
+/// How many worker threads compress pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Threads {
+    /// So many; 0 = everything in one thread.
+    Count(u16),
+    /// As many as the capture kernel has CPUs, none when it has one.
+    Auto,
+}
+
+impl Threads {
+    /// The number for [`crate::dump::Options::threads`].
+    pub fn count(self) -> usize {
+        match self {
+            Self::Count(n) => usize::from(n),
+            Self::Auto => std::thread::available_parallelism()
+                .map_or(0, |n| if n.get() > 1 { n.get() } else { 0 }),
+        }
+    }
+}
+
+/// A validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Where the dump goes, in the order in which they are tried.
+    pub targets: Vec<TargetSpec>,
+    /// Which page classes are dropped.
+    pub level: DumpLevel,
+    /// Page compression.
+    pub compress: Compression,
+    /// Worker threads.
+    pub threads: Threads,
+    /// The end.
+    pub final_action: FinalAction,
+    /// From the start of PID 1 to the final action.
+    pub deadline: Duration,
+    /// A capture step without progress for so long is killed.
+    pub stall: Duration,
+    /// How long to wait for a target's device.
+    pub device_timeout: Duration,
+    /// How long one module may take to load.
+    pub module_timeout: Duration,
+    /// Boot id of the dead kernel, 32 hex digits; only from the command line.
+    pub boot_id: Option<String>,
+    /// Machine id, 32 hex digits; only from the command line.
+    pub machine_id: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            level: DumpLevel::MAX,
+            compress: Compression::Zstd,
+            threads: Threads::Count(0),
+            final_action: FinalAction::Reboot,
+            deadline: Duration::from_secs(30 * 60),
+            stall: Duration::from_secs(120),
+            device_timeout: Duration::from_secs(30),
+            module_timeout: Duration::from_secs(30),
+            boot_id: None,
+            machine_id: None,
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is no TOML.
+    #[error("the configuration is no valid TOML: {0}")]
+    Syntax(String),
+    /// A key that does not exist.
+    #[error("unknown configuration key `{key}`: the keys are {known}")]
+    UnknownKey {
+        /// The key found.
+        key: String,
+        /// All keys.
+        known: String,
+    },
+    /// A value that cannot be.
+    #[error("configuration key `{key}` is {found}: {why}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// The value found.
+        found: String,
+        /// What is allowed, or what is wrong.
+        why: String,
+    },
+}
+
+impl Config {
+    /// A configuration from the text of `/etc/baredump.toml`, as the image builder judges it.
+    ///
+    /// # Errors
+    /// On text that is no TOML, an unknown key or a value that is not allowed.
+    pub fn from_toml_strict(text: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (key, value) in RawConfig::from_toml(text)?.entries() {
+            keys::set(&mut config, key, value)?;
+        }
+        Ok(config)
+    }
+
+    /// The configuration in force at the crash: the file, then the words of `cmdline`, which win. Never fails: the second value
+    /// says what was ignored.
+    pub fn load(toml: Option<&str>, cmdline: &str) -> (Self, Vec<String>) {
+        let mut config = Self::default();
+        let mut warnings = Vec::new();
+        match toml.map(RawConfig::from_toml) {
+            Some(Ok(raw)) => apply(&mut config, &raw, &mut warnings),
+            Some(Err(e)) => warnings.push(format!("/etc/baredump.toml is ignored: {e}")),
+            None => {}
+        }
+        apply(
+            &mut config,
+            &RawConfig::from_cmdline(cmdline),
+            &mut warnings,
+        );
+        (config, warnings)
+    }
+}
+
+fn apply(config: &mut Config, raw: &RawConfig, warnings: &mut Vec<String>) {
+    for (key, value) in raw.entries() {
+        if let Err(e) = keys::set(config, key, value) {
+            warnings.push(format!("{e} (ignored)"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = r#"
+        targets = ["file:UUID=0e0cf1bc-1e62-4d22-b2c8-f3c2c4a6a2a1:/var/crash", "file:/dev/vdb:/"]
+        level = 17
+        compress = "zlib"
+        threads = "auto"
+        final_action = "poweroff"
+        deadline = "1h"
+        stall = 45
+        device_timeout = "5s"
+        module_timeout = "2m"
+    "#;
+
+    #[test]
+    fn every_key_is_read() {
+        let c = Config::from_toml_strict(FULL).unwrap();
+        assert_eq!(c.targets.len(), 2);
+        assert_eq!(c.level.bits(), 17);
+        assert_eq!(c.compress, Compression::Zlib);
+        assert_eq!(c.threads, Threads::Auto);
+        assert_eq!(c.final_action, FinalAction::Poweroff);
+        assert_eq!((c.deadline.as_secs(), c.stall.as_secs()), (3600, 45));
+        assert_eq!(
+            (c.device_timeout.as_secs(), c.module_timeout.as_secs()),
+            (5, 120)
+        );
+    }
+
+    #[test]
+    fn strict_names_key_found_and_allowed() {
+        let error = |text| Config::from_toml_strict(text).unwrap_err().to_string();
+        let e = error("levle = 3");
+        assert!(
+            e.contains("`levle`") && e.contains("level") && e.contains("final_action"),
+            "{e}"
+        );
+        let e = error("level = 40");
+        assert!(
+            e.contains("`level`") && e.contains("40") && e.contains("0 to 31"),
+            "{e}"
+        );
+        let e = error("compress = \"lzo\"");
+        assert!(e.contains("lzo") && e.contains("snappy"), "{e}");
+        let e = error("targets = [\"gopher:x\"]");
+        assert!(e.contains("gopher") && e.contains("file"), "{e}");
+        assert!(error("deadline = \"soon\"").contains("soon"));
+        assert!(error("deadline = 0").contains("deadline"));
+        assert!(error("level = ").contains("TOML"));
+        assert!(error("boot_id = \"00000000000000000000000000000000\"").contains("unknown"));
+    }
+
+    #[test]
+    fn words_win_and_errors_are_warnings() {
+        let cmdline = "quiet baredump.level=1 baredump.targets=file:LABEL=a:/x,file:/dev/vdb:/y baredump.foo=1 \
+                       baredump.stall=never baredump.init=1 baredump.fault=capture:kill \
+                       baredump.boot_id=0E0CF1BC-1e62-4d22-b2c8-f3c2c4a6a2a1 baredump.machine_id=xyz";
+        let (c, warnings) = Config::load(Some(FULL), cmdline);
+        assert_eq!(c.level.bits(), 1);
+        assert_eq!(c.targets.len(), 2);
+        assert_eq!(c.targets[0].to_string(), "file:LABEL=a:/x");
+        assert_eq!(c.stall.as_secs(), 45);
+        assert_eq!(
+            c.boot_id.as_deref(),
+            Some("0e0cf1bc1e624d22b2c8f3c2c4a6a2a1")
+        );
+        assert_eq!(c.machine_id, None);
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+    }
+
+    #[test]
+    fn a_broken_file_leaves_the_defaults() {
+        let (c, warnings) = Config::load(
+            Some("targets = [\"file:/dev/vda:/x\"\n"),
+            "baredump.final_action=halt",
+        );
+        assert_eq!(
+            c,
+            Config {
+                final_action: FinalAction::Halt,
+                ..Config::default()
+            }
+        );
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(Config::load(None, "").0, Config::default());
+    }
+
+    #[test]
+    fn json_round_trip() {
+        let c = Config::from_toml_strict(FULL).unwrap();
+        let json = serde_json::to_string(&c).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), c);
+    }
+}

@@ -1,0 +1,368 @@
+//! One step as PID 1 sees it: a child that is started, listened to, reaped, and killed when it is late.
+
+use super::ladder::{Ended, Step};
+use super::log::console;
+use super::machine;
+use super::protocol::{Line, Lines, parse};
+use super::text::Text;
+use crate::sys::process::{Child, spawn_self};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2, read, write};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long PID 1 looks away at most.
+const TICK_MS: u8 = 200;
+/// How long a killed child may take to go.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A step to start.
+pub(super) struct Order<'a> {
+    pub(super) step: Step,
+    /// How often this step has run before.
+    pub(super) attempt: u8,
+    /// Its standard input.
+    pub(super) input: &'a str,
+    pub(super) limits: Limits,
+}
+
+/// How long a step may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) deadline: Duration,
+    /// Between two `progress` lines.
+    pub(super) stall: Option<Duration>,
+}
+
+/// How it went.
+pub(super) struct Ran {
+    pub(super) ended: Ended,
+    pub(super) reason: Text<200>,
+    pub(super) took: Duration,
+}
+
+/// What the supervisor wants to hear while a step runs.
+pub(super) trait Listener {
+    /// A line other than `progress` and `note`.
+    fn line(&mut self, line: Line<'_>);
+    /// Called several times a second.
+    fn tick(&mut self);
+}
+
+/// Runs a step to its end, or leaves it behind when it cannot even be killed.
+pub(super) fn run(
+    order: &Order<'_>,
+    signals: Option<&SignalFd>,
+    listener: &mut dyn Listener,
+) -> Ran {
+    let start = Instant::now();
+    let oom_kills = machine::oom_kills();
+    let (ended, reason) = match Running::start(order) {
+        Err(errno) => (
+            Ended::Failed,
+            Text::of(format_args!("cannot start the step: {}", errno.desc())),
+        ),
+        Ok(mut running) => {
+            let verdict = running.watch(order.limits, signals, listener);
+            running.judge(verdict, oom_kills)
+        }
+    };
+    Ran {
+        ended,
+        reason,
+        took: start.elapsed(),
+    }
+}
+
+/// The end of the watch.
+enum Verdict {
+    Status(WaitStatus),
+    /// Killed for this.
+    Late(Text<96>),
+    /// Killed for this, and still there.
+    Immortal(Text<96>),
+}
+
+struct Running {
+    pid: Pid,
+    pipe: OwnedFd,
+    lines: Lines,
+    note: Text<200>,
+    progressed: Instant,
+    status: Option<WaitStatus>,
+}
+
+impl Running {
+    fn start(order: &Order<'_>) -> Result<Self, Errno> {
+        let (pipe, report) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        blocking(&report)?;
+        let stdin = input(order.input)?;
+        let (target, attempt) = (number(order.step.target()), number(order.attempt));
+        let care = if matches!(order.step, Step::Capture { careful: true, .. }) {
+            c"careful"
+        } else {
+            c""
+        };
+        let args = [
+            c"baredump-step",
+            name(order.step),
+            digits(&target),
+            digits(&attempt),
+            care,
+        ];
+        let pid = spawn_self(&Child {
+            args: &args,
+            stdin: stdin.as_fd(),
+            console: console(),
+            report: report.as_fd(),
+            oom_score_adj: c"1000",
+        })?;
+        let now = Instant::now();
+        Ok(Self {
+            pid,
+            pipe,
+            lines: Lines::new(),
+            note: Text::new(),
+            progressed: now,
+            status: None,
+        })
+    }
+
+    fn watch(
+        &mut self,
+        limits: Limits,
+        signals: Option<&SignalFd>,
+        listener: &mut dyn Listener,
+    ) -> Verdict {
+        let (start, mut killed): (_, Option<(Instant, Text<96>)>) = (Instant::now(), None);
+        self.progressed = start;
+        let mut open = true;
+        loop {
+            wait(open.then_some(&self.pipe), signals);
+            listener.tick();
+            open = open && self.listen(listener);
+            self.reap();
+            if let Some(status) = self.status {
+                self.listen(listener);
+                return killed.map_or(Verdict::Status(status), |(_, why)| Verdict::Late(why));
+            }
+            match killed.take() {
+                Some((since, why)) if since.elapsed() > GRACE => return Verdict::Immortal(why),
+                Some(still) => killed = Some(still),
+                None => {
+                    if let Some(why) = self.late(start, limits) {
+                        let _ = kill(self.pid, Signal::SIGKILL);
+                        killed = Some((Instant::now(), why));
+                    }
+                }
+            }
+        }
+    }
+
+    fn late(&self, start: Instant, limits: Limits) -> Option<Text<96>> {
+        if start.elapsed() >= limits.deadline {
+            return Some(Text::of(format_args!(
+                "not done after {} s",
+                limits.deadline.as_secs()
+            )));
+        }
+        let stall = limits.stall.filter(|&s| self.progressed.elapsed() >= s)?;
+        Some(Text::of(format_args!(
+            "no progress for {} s",
+            stall.as_secs()
+        )))
+    }
+
+    /// Takes what is in the pipe, a bounded number of times. False at its end.
+    fn listen(&mut self, listener: &mut dyn Listener) -> bool {
+        let mut buf = [0; 1024];
+        let (note, progressed) = (&mut self.note, &mut self.progressed);
+        for _ in 0..64 {
+            let bytes = match read(&self.pipe, &mut buf) {
+                Ok(0) => return false,
+                Ok(n) => buf.get(..n).unwrap_or_default(),
+                Err(_) => return true,
+            };
+            self.lines.push(bytes, &mut |line| match parse(line) {
+                Some(Line::Progress) => *progressed = Instant::now(),
+                Some(Line::Note(text)) => note.set(text),
+                Some(line) => listener.line(line),
+                None => {}
+            });
+        }
+        true
+    }
+
+    /// Reaps everything that has ended: PID 1 inherits orphans.
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match status.pid() {
+                None => return,
+                Some(pid) if pid == self.pid => self.status = Some(status),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn judge(&self, verdict: Verdict, oom_kills: u64) -> (Ended, Text<200>) {
+        let note = &self.note;
+        match verdict {
+            Verdict::Late(why) => (Ended::Hung, Text::of(format_args!("{why}, killed"))),
+            Verdict::Immortal(why) => (
+                Ended::Hung,
+                Text::of(format_args!(
+                    "{why}, could not be killed and is left behind"
+                )),
+            ),
+            Verdict::Status(WaitStatus::Exited(_, 0)) => (Ended::Ok, Text::new()),
+            Verdict::Status(WaitStatus::Exited(_, 3)) => (Ended::Partial, note.clone()),
+            Verdict::Status(WaitStatus::Exited(_, 1)) if !note.as_str().is_empty() => {
+                (Ended::Failed, note.clone())
+            }
+            Verdict::Status(WaitStatus::Exited(_, code)) => {
+                (Ended::Failed, Text::of(format_args!("exit code {code}")))
+            }
+            Verdict::Status(WaitStatus::Signaled(_, signal, _)) => {
+                let oom = signal == Signal::SIGKILL && machine::oom_kills() > oom_kills;
+                let cause = if oom { " (out of memory)" } else { "" };
+                let panic = note
+                    .as_str()
+                    .strip_prefix("panic")
+                    .map_or("", |_| note.as_str());
+                let colon = if panic.is_empty() { "" } else { ": " };
+                (
+                    Ended::Died,
+                    Text::of(format_args!("killed by {signal}{cause}{colon}{panic}")),
+                )
+            }
+            Verdict::Status(_) => (
+                Ended::Failed,
+                Text::of(format_args!("ended in an unknown way")),
+            ),
+        }
+    }
+}
+
+/// Until the child says something, something ends, or the tick is over.
+fn wait(pipe: Option<&OwnedFd>, signals: Option<&SignalFd>) {
+    let mut fds: heapless::Vec<PollFd<'_>, 2> = heapless::Vec::new();
+    let (pipe, signal) = (pipe.map(AsFd::as_fd), signals.map(AsFd::as_fd));
+    for fd in [pipe, signal].into_iter().flatten() {
+        let _ = fds.push(PollFd::new(fd, PollFlags::POLLIN));
+    }
+    // Without a signal descriptor the end of a child is seen at the end of its pipe, or a tick later.
+    let tick = if signals.is_some() {
+        TICK_MS
+    } else {
+        TICK_MS / 10
+    };
+    if poll(&mut fds, tick).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    while signals.is_some_and(|s| matches!(s.read_signal(), Ok(Some(_)))) {}
+}
+
+/// The child's end of the report pipe waits for PID 1 instead of losing lines.
+fn blocking(fd: &OwnedFd) -> Result<(), Errno> {
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).map(drop)
+}
+
+/// Standard input: a pipe that already holds `text` (far less than a pipe's room), or nothing.
+fn input(text: &str) -> Result<OwnedFd, Errno> {
+    if text.is_empty() {
+        return open(
+            "/dev/null",
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        );
+    }
+    let (out, into) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    write(&into, text.as_bytes())?;
+    Ok(out)
+}
+
+const fn name(step: Step) -> &'static CStr {
+    match step {
+        Step::Config => c"config",
+        Step::Modules => c"modules",
+        Step::Mount(_) => c"mount",
+        Step::Capture { .. } => c"capture",
+        Step::Report { .. } => c"report",
+        Step::Finish => c"finish",
+    }
+}
+
+/// Three digits and a NUL.
+fn number(n: u8) -> [u8; 4] {
+    [b'0' + n / 100, b'0' + n / 10 % 10, b'0' + n % 10, 0]
+}
+
+fn digits(bytes: &[u8; 4]) -> &CStr {
+    CStr::from_bytes_until_nul(bytes).unwrap_or(c"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_of_arguments() {
+        for step in [Step::Config, Step::Modules, Step::Mount(1), Step::Finish] {
+            assert_eq!(name(step).to_str(), Ok(step.name()));
+        }
+        assert_eq!(digits(&number(0)), c"000");
+        assert_eq!(digits(&number(207)), c"207");
+    }
+
+    #[test]
+    fn what_an_end_means() {
+        let (pipe, _writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let pid = Pid::from_raw(99999);
+        let mut running = Running {
+            pid,
+            pipe,
+            lines: Lines::new(),
+            note: Text::new(),
+            progressed: Instant::now(),
+            status: None,
+        };
+        let judge = |r: &Running, status| {
+            let (ended, reason) = r.judge(Verdict::Status(status), u64::MAX);
+            (ended, reason.as_str().to_owned())
+        };
+        assert_eq!(
+            judge(&running, WaitStatus::Exited(pid, 0)),
+            (Ended::Ok, String::new())
+        );
+        assert_eq!(
+            judge(&running, WaitStatus::Exited(pid, 127)),
+            (Ended::Failed, "exit code 127".into())
+        );
+        running.note.set("disk full");
+        assert_eq!(
+            judge(&running, WaitStatus::Exited(pid, 3)),
+            (Ended::Partial, "disk full".into())
+        );
+        assert_eq!(
+            judge(&running, WaitStatus::Exited(pid, 1)),
+            (Ended::Failed, "disk full".into())
+        );
+        let killed = WaitStatus::Signaled(pid, Signal::SIGSEGV, false);
+        assert_eq!(
+            judge(&running, killed),
+            (Ended::Died, "killed by SIGSEGV".into())
+        );
+        running.note.set("panic: x");
+        assert_eq!(
+            judge(&running, killed),
+            (Ended::Died, "killed by SIGSEGV: panic: x".into())
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! Which step comes next: a pure function of the last step and how it ended.
+
+use crate::report::Status;
+
+/// A step to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Config,
+    Modules,
+    /// Of target number N, from 1.
+    Mount(u8),
+    Capture {
+        target: u8,
+        careful: bool,
+    },
+    /// `again`: the first one died.
+    Report {
+        target: u8,
+        again: bool,
+    },
+    Finish,
+}
+
+impl Step {
+    /// Its `argv[1]` and its name on the console.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Modules => "modules",
+            Self::Mount(_) => "mount",
+            Self::Capture { .. } => "capture",
+            Self::Report { .. } => "report",
+            Self::Finish => "finish",
+        }
+    }
+
+    /// Number of its target, 0 when it has none.
+    pub(super) const fn target(self) -> u8 {
+        match self {
+            Self::Mount(target) | Self::Capture { target, .. } | Self::Report { target, .. } => {
+                target
+            }
+            Self::Config | Self::Modules | Self::Finish => 0,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Ok,
+    /// Exit code 3.
+    Partial,
+    /// Any other exit code: it gave up by itself.
+    Failed,
+    /// Killed by a signal.
+    Died,
+    /// Over its deadline or without progress, and killed for it.
+    Hung,
+}
+
+impl Ended {
+    /// The word of the report.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Died => "died",
+            Self::Hung => "hung",
+        }
+    }
+
+    const fn violent(self) -> bool {
+        matches!(self, Self::Died | Self::Hung)
+    }
+}
+
+/// Where the supervisor stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    /// Number of targets.
+    pub(super) targets: u8,
+    /// The best result so far.
+    pub(super) best: Status,
+    /// The overall deadline has passed.
+    pub(super) expired: bool,
+}
+
+/// The step after `step`; `None` after the last.
+pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
+    let next = match step {
+        Step::Config if ended != Ended::Ok => Step::Finish,
+        Step::Config => Step::Modules,
+        // A module that fails may be one that is not needed: the mount will tell.
+        Step::Modules => mount(1, state),
+        Step::Mount(target) if ended == Ended::Ok => Step::Capture {
+            target,
+            careful: false,
+        },
+        Step::Mount(target) => mount(target.saturating_add(1), state),
+        Step::Capture {
+            target,
+            careful: false,
+        } if ended.violent() && !state.expired => Step::Capture {
+            target,
+            careful: true,
+        },
+        Step::Capture { target, .. } => Step::Report {
+            target,
+            again: false,
+        },
+        Step::Report {
+            target,
+            again: false,
+        } if ended.violent() => Step::Report {
+            target,
+            again: true,
+        },
+        Step::Report { .. } if state.best == Status::Complete => Step::Finish,
+        Step::Report { target, .. } => mount(target.saturating_add(1), state),
+        Step::Finish => return None,
+    };
+    let late = state.expired && !matches!(next, Step::Report { .. });
+    Some(if late { Step::Finish } else { next })
+}
+
+const fn mount(target: u8, state: State) -> Step {
+    if target <= state.targets {
+        Step::Mount(target)
+    } else {
+        Step::Finish
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: State = State {
+        targets: 2,
+        best: Status::Started,
+        expired: false,
+    };
+    const ALL: [Ended; 5] = [
+        Ended::Ok,
+        Ended::Partial,
+        Ended::Failed,
+        Ended::Died,
+        Ended::Hung,
+    ];
+
+    fn way(state: State, ends: impl Fn(Step) -> Ended) -> Vec<Step> {
+        let (mut steps, mut state) = (vec![Step::Config], state);
+        while let Some(last) = steps.last().copied() {
+            let ended = ends(last);
+            if let (Step::Capture { .. }, Ended::Ok) = (last, ended) {
+                state.best = Status::Complete;
+            }
+            match next(last, ended, state) {
+                Some(step) => steps.push(step),
+                None => break,
+            }
+            assert!(steps.len() < 30);
+        }
+        steps
+    }
+
+    #[test]
+    fn the_good_way() {
+        use Step::{Capture, Config, Finish, Modules, Mount, Report};
+        let steps = way(TWO, |_| Ended::Ok);
+        let capture = Capture {
+            target: 1,
+            careful: false,
+        };
+        assert_eq!(
+            steps,
+            [
+                Config,
+                Modules,
+                Mount(1),
+                capture,
+                Report {
+                    target: 1,
+                    again: false
+                },
+                Finish
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dead_capture_is_repeated_with_care_and_a_failed_one_is_not() {
+        let count = |steps: &[Step]| steps.iter().filter(|s| s.name() == "capture").count();
+        let dies = |s: Step| {
+            if s.name() == "capture" {
+                Ended::Died
+            } else {
+                Ended::Ok
+            }
+        };
+        let steps = way(TWO, dies);
+        assert_eq!(count(&steps), 4);
+        assert_eq!(
+            steps[4],
+            Step::Capture {
+                target: 1,
+                careful: true
+            }
+        );
+        assert_eq!(
+            steps[5],
+            Step::Report {
+                target: 1,
+                again: false
+            }
+        );
+        assert_eq!(steps[6], Step::Mount(2));
+        assert_eq!(
+            count(&way(TWO, |s| if s.name() == "capture" {
+                Ended::Failed
+            } else {
+                Ended::Ok
+            })),
+            2
+        );
+        assert_eq!(
+            count(&way(TWO, |s| if s.name() == "capture" {
+                Ended::Partial
+            } else {
+                Ended::Ok
+            })),
+            2
+        );
+        let first_dies = |s| {
+            if s == (Step::Capture {
+                target: 1,
+                careful: false,
+            }) {
+                Ended::Hung
+            } else {
+                Ended::Ok
+            }
+        };
+        assert_eq!(count(&way(TWO, first_dies)), 2);
+    }
+
+    #[test]
+    fn every_way_ends_in_finish() {
+        for state in [
+            TWO,
+            State { targets: 0, ..TWO },
+            State { targets: 8, ..TWO },
+            State {
+                expired: true,
+                ..TWO
+            },
+        ] {
+            for a in ALL {
+                for b in ALL {
+                    let steps = way(state, |s| if s.target() % 2 == 1 { a } else { b });
+                    assert_eq!(steps.last(), Some(&Step::Finish));
+                    assert!(steps.len() <= 3 + 8 * 5, "{steps:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_deadline_only_the_report() {
+        let late = State {
+            expired: true,
+            ..TWO
+        };
+        let capture = Step::Capture {
+            target: 1,
+            careful: false,
+        };
+        assert_eq!(
+            next(capture, Ended::Hung, late),
+            Some(Step::Report {
+                target: 1,
+                again: false
+            })
+        );
+        assert_eq!(
+            next(
+                Step::Report {
+                    target: 1,
+                    again: false
+                },
+                Ended::Ok,
+                late
+            ),
+            Some(Step::Finish)
+        );
+        assert_eq!(next(Step::Modules, Ended::Hung, late), Some(Step::Finish));
+    }
+}

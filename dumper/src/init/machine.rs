@@ -1,0 +1,152 @@
+//! What PID 1 does to the capture kernel: mounts, settings, signals, memory figures, the final action. Allocates nothing.
+
+use super::log::{drain, say};
+use crate::config::FinalAction;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::SigSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// Mounts `/proc` unless it is there.
+pub(super) fn mount_proc() {
+    if !Path::new("/proc/self").exists() {
+        let _ = mount_fs("proc", "/proc", "");
+    }
+}
+
+/// Mounts the file systems of the kernel and a tmpfs on `/run`. What fails is left to the step that misses it.
+pub(super) fn mount_all() {
+    mount_proc();
+    let _ = mount_fs("devtmpfs", "/dev", "mode=0755");
+    let _ = mount_fs("sysfs", "/sys", "");
+    let _ = mount_fs("tmpfs", "/run", "mode=0700");
+}
+
+fn mount_fs(fs: &str, at: &str, data: &str) -> Result<(), Errno> {
+    let _ = nix::unistd::mkdir(at, nix::sys::stat::Mode::S_IRWXU);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    // The binary itself may be needed from no mounted file system: nothing here has to be executable.
+    match mount(Some(fs), at, Some(fs), flags, Some(data)) {
+        Err(Errno::EBUSY) => Ok(()),
+        done => done,
+    }
+}
+
+/// Settings for a machine that does nothing but write a dump: little dirty page cache, every line of ours in the kernel log, and
+/// a restart when this kernel panics too.
+pub(super) fn settle() {
+    set("/proc/sys/vm/dirty_bytes", "16777216");
+    set("/proc/sys/vm/dirty_background_bytes", "4194304");
+    set("/proc/sys/vm/panic_on_oom", "0");
+    set("/proc/sys/kernel/printk_devkmsg", "on");
+    let mut text = [0; 16];
+    if read_into("/proc/sys/kernel/panic", &mut text).is_some_and(|t| t.trim() == "0") {
+        set("/proc/sys/kernel/panic", "10");
+    }
+    let _ = set_cad_enabled(false);
+    let _ = SigSet::all().thread_block();
+}
+
+fn set(path: &str, value: &str) {
+    let _ = File::options()
+        .write(true)
+        .open(path)
+        .and_then(|mut f| f.write_all(value.as_bytes()));
+}
+
+/// The start of a file of the kernel.
+pub(super) fn read_into<'a>(path: &str, buf: &'a mut [u8]) -> Option<&'a str> {
+    let mut file = File::open(path).ok()?;
+    let mut len = 0;
+    while let Some(free @ [_, ..]) = buf.get_mut(len..) {
+        match file.read(free).ok()? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    std::str::from_utf8(buf.get(..len)?).ok()
+}
+
+/// `MemTotal` and `MemAvailable` in kB.
+pub(super) fn memory_kb() -> Option<(u64, u64)> {
+    let mut buf = [0; 512];
+    let text = read_into("/proc/meminfo", &mut buf)?;
+    Some((figure(text, "MemTotal:")?, figure(text, "MemAvailable:")?))
+}
+
+/// How often the kernel has killed a process for want of memory.
+pub(super) fn oom_kills() -> u64 {
+    let mut buf = [0; 8192];
+    read_into("/proc/vmstat", &mut buf)
+        .and_then(|t| figure(t, "oom_kill"))
+        .unwrap_or(0)
+}
+
+fn figure(text: &str, key: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find(|l| l.split_ascii_whitespace().next() == Some(key))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The largest resident set of any child that has ended, in kB.
+pub(super) fn peak_rss_kb() -> u64 {
+    getrusage(UsageWho::RUSAGE_CHILDREN)
+        .ok()
+        .and_then(|u| u64::try_from(u.max_rss()).ok())
+        .unwrap_or(0)
+}
+
+/// How long reboot(2) may take before the sysrq way is tried beside it.
+const REBOOT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The end. Never returns, whatever the machine says.
+pub(super) fn final_action(action: FinalAction) -> ! {
+    say!("final action: {}", action.name());
+    drain(Duration::from_millis(500));
+    let mode = match action {
+        FinalAction::Reboot => RebootMode::RB_AUTOBOOT,
+        FinalAction::Poweroff => RebootMode::RB_POWER_OFF,
+        FinalAction::Halt => RebootMode::RB_HALT_SYSTEM,
+    };
+    if action != FinalAction::Halt {
+        // reboot(2) asks every driver to shut down, and a driver can hang.
+        let _ = crate::sys::process::fork_with(|| {
+            std::thread::sleep(REBOOT_PATIENCE);
+            set("/proc/sysrq-trigger", "b");
+            0
+        });
+    }
+    let Err(errno) = reboot(mode);
+    say!(
+        "final action {} failed ({}), the way of last resort: sysrq b",
+        action.name(),
+        errno.desc()
+    );
+    drain(Duration::from_millis(500));
+    loop {
+        set("/proc/sysrq-trigger", "b");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_the_running_kernel() {
+        let (total, available) = memory_kb().unwrap();
+        assert!(total >= available && available > 0);
+        assert_eq!(figure("oom_kill_x 7\noom_kill 3\n", "oom_kill"), Some(3));
+        assert_eq!(figure("MemTotal:  12 kB", "MemTotal:"), Some(12));
+        assert_eq!(figure("MemTotal:", "MemTotal:"), None);
+        let mut small = [0; 4];
+        assert_eq!(read_into("/proc/meminfo", &mut small), Some("MemT"));
+    }
+}

@@ -1,0 +1,395 @@
+//! The capture: directory, report "started", the dead kernel's log, then its memory.
+
+use super::mount::spec;
+use super::report::{DMESG, FIRST, REPORT, VMCORE, report_fact};
+use super::{Context, End, load, load_plan, store};
+use crate::config::Config;
+use crate::dump::{self, DeadKernel, Observer, Options};
+use crate::format::Out;
+use crate::init::log::say;
+use crate::report::{FileEntry, Outcome, Report, Status, bounded};
+use crate::target::{DumpDir, FileOut, Mounted, Pending, TargetSpec, dir_name};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const VMCORE_FILE: &str = "/proc/vmcore";
+
+pub(super) fn run(context: &Context) -> Result<End, String> {
+    let config = load_plan()?.config;
+    let mounted: Mounted = load(&format!("mount-{}", context.target))?;
+    let target = spec(&config.targets, context.target)?;
+    let earlier: Option<Report> = load(&report_fact(context.target))
+        .ok()
+        .filter(|_| context.careful);
+    context.progress(0, 0);
+
+    let opening = Instant::now();
+    let kernel = DeadKernel::open(Path::new(VMCORE_FILE), !context.careful);
+    let mut report = begin(&config, target, &mounted, kernel.as_ref().ok());
+    report.phase("open", opening);
+    let dir = directory(target, &mounted, &report, earlier.as_ref())?;
+    report.dir = dir.path().display().to_string();
+    save(context, &dir, &report)?;
+
+    let capture = Capture {
+        context,
+        config: &config,
+        dir: &dir,
+    };
+    let outcome = match &kernel {
+        Ok(kernel) => {
+            capture.save_dmesg(kernel, &mut report, earlier.as_ref());
+            save(context, &dir, &report)?;
+            context.progress(0, 0);
+            capture.save_vmcore(kernel, &mut report)
+        }
+        Err(e) => {
+            strike(context, 100);
+            Outcome {
+                status: Status::Failed,
+                reason: Some(bounded(&e.to_string())),
+            }
+        }
+    };
+    report.outcome = outcome;
+    save(context, &dir, &report)?;
+    context.result(
+        report.outcome.status,
+        report.pages.kept,
+        report.bytes,
+        &report.dir,
+    );
+    let reason = report.outcome.reason.unwrap_or_default();
+    match report.outcome.status {
+        Status::Complete => Ok(End::Done),
+        Status::Partial => Ok(End::Partial(reason)),
+        Status::Started | Status::Failed => Err(reason),
+    }
+}
+
+/// The report as far as it is known before anything is written.
+fn begin(
+    config: &Config,
+    target: &TargetSpec,
+    mounted: &Mounted,
+    kernel: Option<&DeadKernel>,
+) -> Report {
+    let mut report = Report {
+        target: target.to_string(),
+        boot_id: config.boot_id.clone(),
+        machine_id: config.machine_id.clone(),
+        modes_kept: mounted.holds_modes,
+        level: config.level,
+        compression: config.compress,
+        ..Report::default()
+    };
+    if let Some(kernel) = kernel {
+        let identity = kernel.identity();
+        let text = |t: &Option<String>| t.as_deref().map(bounded);
+        report.host = text(&identity.nodename);
+        report.kernel_release = text(&identity.release);
+        report.build_id = text(&identity.build_id);
+        report.crash_time = identity.crash_time;
+        kernel.warnings().iter().for_each(|w| report.warn(w));
+    }
+    report
+}
+
+/// The directory of the attempt before, or a new one.
+fn directory(
+    target: &TargetSpec,
+    mounted: &Mounted,
+    report: &Report,
+    earlier: Option<&Report>,
+) -> Result<DumpDir, String> {
+    let TargetSpec::File { path, .. } = target;
+    if let Some(earlier) = earlier {
+        return DumpDir::open(&mounted.point, Path::new(&earlier.dir)).map_err(|e| e.to_string());
+    }
+    let name = dir_name(
+        report.host.as_deref(),
+        report.crash_time,
+        report.boot_id.as_deref(),
+    );
+    DumpDir::create(&mounted.point, path, &name).map_err(|e| e.to_string())
+}
+
+/// Puts the report where the report step finds it and, as long as nothing has ended, beside the dump.
+fn save(context: &Context, dir: &DumpDir, report: &Report) -> Result<(), String> {
+    store(&report_fact(context.target), report)?;
+    let json = report.to_json().map_err(|e| e.to_string())?;
+    match dir.replace(REPORT, json.as_bytes()) {
+        // A full disk must not hide what was reached; the report step tries again.
+        Err(e) if report.outcome.status != Status::Started => say!("warning: {e}"),
+        done => done.map_err(|e| e.to_string())?,
+    }
+    Ok(())
+}
+
+fn strike(context: &Context, percent: u64) {
+    if let Some(fault) = context
+        .fault
+        .filter(|f| u64::from(f.percent.unwrap_or(0)) <= percent)
+    {
+        fault.strike();
+    }
+}
+
+struct Capture<'a> {
+    context: &'a Context,
+    config: &'a Config,
+    dir: &'a DumpDir,
+}
+
+impl Capture<'_> {
+    /// Saves the log. That it fails is no reason to leave the memory.
+    fn save_dmesg(&self, kernel: &DeadKernel, report: &mut Report, earlier: Option<&Report>) {
+        let start = Instant::now();
+        if let Some(earlier) = earlier.filter(|_| self.dir.size(DMESG[1]).is_some()) {
+            report.panic_line.clone_from(&earlier.panic_line);
+            report.files.clone_from(&earlier.files);
+            return;
+        }
+        match self.write_dmesg(kernel, report) {
+            Ok(()) => say!("dmesg saved: {}", self.dir.path().join(DMESG[1]).display()),
+            Err(why) => {
+                let warning = format!("the dead kernel's log is not saved: {why}");
+                say!("warning: {warning}");
+                report.warn(&warning);
+            }
+        }
+        report.phase("dmesg", start);
+    }
+
+    fn write_dmesg(&self, kernel: &DeadKernel, report: &mut Report) -> Result<(), String> {
+        let pending = self
+            .dir
+            .begin(DMESG[0], DMESG[1])
+            .map_err(|e| e.to_string())?;
+        let sum = Checksum {
+            out: pending.out(),
+            at: 0,
+            crc: crc32fast::Hasher::new(),
+        };
+        let mut writer = BufWriter::with_capacity(64 << 10, sum);
+        let summary = kernel.dmesg(&mut writer).map_err(|e| e.to_string())?;
+        let sum = writer.into_inner().map_err(|e| e.to_string())?;
+        let file = FileEntry::new(DMESG[1], sum.at, sum.crc.finalize());
+        report.panic_line = summary.panic_line.as_deref().map(bounded);
+        pending.commit().map_err(|e| e.to_string())?;
+        report.file(file);
+        Ok(())
+    }
+
+    fn save_vmcore(&self, kernel: &DeadKernel, report: &mut Report) -> Outcome {
+        let failed = |reason: String| Outcome {
+            status: Status::Failed,
+            reason: Some(bounded(&reason)),
+        };
+        strike(self.context, 0);
+        if self.context.careful
+            && let Err(e) = self.dir.rename(VMCORE[0], FIRST)
+        {
+            report.warn(&e.to_string());
+        }
+        let pending = match self.dir.begin(VMCORE[0], VMCORE[1]) {
+            Ok(pending) => pending,
+            Err(e) => return failed(e.to_string()),
+        };
+        let careful = self.context.careful;
+        let options = Options {
+            level: self.config.level,
+            compression: self.config.compress,
+            threads: if careful {
+                0
+            } else {
+                self.config.threads.count()
+            },
+            mmap: !careful,
+        };
+        let start = Instant::now();
+        let mut watch = Watch::new(self.context, pending.out());
+        let done = dump::dump(kernel, &options, pending.out(), &mut watch);
+        watch.phases(report);
+        report.phase("dump", start);
+        match done {
+            Ok(summary) => self.conclude(pending, summary, report),
+            Err(e) => {
+                drop(pending);
+                if self.dir.size(VMCORE[0]) == Some(0) {
+                    let _ = self.dir.remove(VMCORE[0]);
+                }
+                failed(e.to_string())
+            }
+        }
+    }
+
+    fn conclude(
+        &self,
+        pending: Pending<'_>,
+        summary: dump::Summary,
+        report: &mut Report,
+    ) -> Outcome {
+        let start = Instant::now();
+        (report.pages, report.bytes, report.level) = (summary.pages, summary.bytes, summary.level);
+        summary.warnings.iter().for_each(|w| report.warn(w));
+        let (name, result, mut reason) = match summary.outcome {
+            dump::Outcome::Complete => (VMCORE[1], pending.commit(), None),
+            dump::Outcome::Partial(why) => (VMCORE[0], pending.keep(), Some(why)),
+        };
+        report.phase("sync", start);
+        if let Err(e) = result {
+            reason.get_or_insert(e.to_string());
+        }
+        report.file(FileEntry::new(name, summary.bytes, summary.crc32));
+        if let Some(reason) = reason {
+            return Outcome {
+                status: Status::Partial,
+                reason: Some(bounded(&reason)),
+            };
+        }
+        if self.context.careful
+            && let Err(e) = self.dir.remove(FIRST)
+        {
+            report.warn(&e.to_string());
+        }
+        Outcome {
+            status: Status::Complete,
+            reason: None,
+        }
+    }
+}
+
+/// Writes a file from its start and keeps its checksum.
+struct Checksum<'a> {
+    out: &'a FileOut,
+    at: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Write for Checksum<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_at(self.at, bytes)?;
+        self.at += bytes.len() as u64;
+        self.crc.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells PID 1 and the console how far the dump is.
+struct Watch<'a> {
+    context: &'a Context,
+    out: &'a FileOut,
+    phase: &'static str,
+    since: Instant,
+    told: Instant,
+    shown: Instant,
+    shown_percent: u64,
+    done: Vec<(&'static str, Duration)>,
+}
+
+const TELL: Duration = Duration::from_millis(250);
+const SHOW: Duration = Duration::from_secs(2);
+
+impl<'a> Watch<'a> {
+    fn new(context: &'a Context, out: &'a FileOut) -> Self {
+        let now = Instant::now();
+        Self {
+            context,
+            out,
+            phase: "",
+            since: now,
+            told: now,
+            shown: now,
+            shown_percent: 0,
+            done: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, phase: &'static str) {
+        self.finish();
+        let now = Instant::now();
+        (self.phase, self.since, self.shown, self.shown_percent) = (phase, now, now, 0);
+        self.context.progress(0, 0);
+    }
+
+    fn finish(&mut self) {
+        if !self.phase.is_empty() {
+            self.done.push((self.phase, self.since.elapsed()));
+        }
+    }
+
+    fn phases(mut self, report: &mut Report) {
+        self.finish();
+        for (name, took) in self.done.iter().take(16) {
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            report.phases.push(crate::report::Phase {
+                name: (*name).into(),
+                ms,
+            });
+        }
+    }
+
+    fn show(&mut self, percent: u64) {
+        (self.shown, self.shown_percent) = (Instant::now(), percent);
+        let millis = u64::try_from(self.since.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let rate = self.out.written() / millis / 1000;
+        let eta = millis.saturating_mul(100u64.saturating_sub(percent)) / percent.max(1) / 1000;
+        say!("{} {percent} % ({rate} MB/s, ETA {eta} s)", self.phase);
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn progress(&mut self, phase: &'static str, done: u64, total: u64) {
+        if phase != self.phase {
+            self.begin(phase);
+        }
+        if self.told.elapsed() >= TELL {
+            self.told = Instant::now();
+            self.context.progress(done, total);
+        }
+        let percent = done
+            .saturating_mul(100)
+            .checked_div(total)
+            .unwrap_or(0)
+            .min(100);
+        if phase == "copy" {
+            strike(self.context, percent);
+            if self.shown.elapsed() >= SHOW || percent >= self.shown_percent + 10 {
+                self.show(percent);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_the_file() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let pending = dir.begin("x-incomplete", "x").unwrap();
+        let mut sum = Checksum {
+            out: pending.out(),
+            at: 0,
+            crc: crc32fast::Hasher::new(),
+        };
+        sum.write_all(b"1234").unwrap();
+        sum.write_all(b"56789").unwrap();
+        assert_eq!((sum.at, sum.crc.finalize()), (9, 0xcbf4_3926));
+        pending.commit().unwrap();
+        assert_eq!(
+            std::fs::read(mount.path().join("a/x")).unwrap(),
+            b"123456789"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! The steps, each run in its own process. What one step learns for another lies in `/run/baredump/*.json`.
+
+mod capture;
+mod config;
+mod finish;
+mod modules;
+mod mount;
+mod report;
+
+use super::fault::Fault;
+use super::log::{self, say};
+use super::protocol::LINE_MAX;
+use crate::config::Config;
+use crate::report::{Status, cut};
+use crate::sys::process::report_pipe;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where the steps hand each other facts.
+const RUN: &str = "/run/baredump";
+
+/// How a step ends when it does not fail.
+enum End {
+    Done,
+    /// With a reason.
+    Partial(String),
+}
+
+/// Its error is the sentence for the console and the report.
+type StepFn = fn(&Context) -> Result<End, String>;
+
+const STEPS: &[(&str, StepFn)] = &[
+    ("config", config::run),
+    ("modules", modules::run),
+    ("mount", mount::run),
+    ("capture", capture::run),
+    ("report", report::run),
+    ("finish", finish::run),
+];
+
+/// What a step knows of itself, and its way to PID 1.
+struct Context {
+    /// Number of the target, from 1; 0 when there is none.
+    target: u8,
+    careful: bool,
+    fault: Option<Fault>,
+    pipe: RefCell<Option<File>>,
+}
+
+/// Runs the step that `args` names.
+pub(super) fn run(args: &[OsString]) -> ExitCode {
+    log::start();
+    std::panic::set_hook(Box::new(|panic| {
+        say!("{panic}");
+        let text = panic.to_string().replace('\n', " ");
+        let _ = File::options()
+            .append(true)
+            .open("/proc/self/fd/3")
+            .and_then(|mut f| f.write_all(line("note panic:", &text).as_bytes()));
+    }));
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let word = |n: usize| args.get(n).and_then(|a| a.to_str()).unwrap_or_default();
+    let (name, attempt) = (word(0), word(2).parse().unwrap_or(0));
+    let Some((_, step)) = STEPS.iter().find(|(known, _)| *known == name) else {
+        return ExitCode::from(2);
+    };
+    let context = Context {
+        target: word(1).parse().unwrap_or(0),
+        careful: word(3) == "careful",
+        fault: Fault::of(&cmdline(), name, attempt),
+        pipe: RefCell::new(report_pipe()),
+    };
+    // The capture step has its own moment for it.
+    if let Some(fault) = context.fault.filter(|_| name != "capture") {
+        fault.strike();
+    }
+    match step(&context) {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Partial(why)) => {
+            context.note(&why);
+            ExitCode::from(3)
+        }
+        Err(why) => {
+            context.note(&why);
+            ExitCode::from(1)
+        }
+    }
+}
+
+impl Context {
+    fn note(&self, text: &str) {
+        self.send(&line("note", text));
+    }
+
+    fn plan(&self, key: &str, value: &str) {
+        self.send(&line(&format!("plan {key}"), value));
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        self.send(&format!("progress {done} {total}\n"));
+    }
+
+    fn result(&self, status: Status, pages: u64, bytes: u64, dir: &str) {
+        self.send(&line(
+            &format!("result {} {pages} {bytes}", status.name()),
+            dir,
+        ));
+    }
+
+    fn send(&self, line: &str) {
+        if let Some(pipe) = self.pipe.borrow_mut().as_mut() {
+            let _ = pipe.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// A line of the protocol, cut to its longest.
+fn line(head: &str, text: &str) -> String {
+    let text = text.replace(['\n', '\r'], " ");
+    let room = LINE_MAX.saturating_sub(head.len() + 1);
+    format!("{head} {}\n", cut(&text, room))
+}
+
+fn cmdline() -> String {
+    fs::read_to_string("/proc/cmdline").unwrap_or_default()
+}
+
+/// The configuration and what was wrong with it.
+#[derive(Serialize, serde::Deserialize)]
+struct Plan {
+    config: Config,
+    warnings: Vec<String>,
+}
+
+fn load_plan() -> Result<Plan, String> {
+    load("config")
+}
+
+fn fact(name: &str) -> PathBuf {
+    Path::new(RUN).join(format!("{name}.json"))
+}
+
+fn store<T: Serialize>(name: &str, value: &T) -> Result<(), String> {
+    let json =
+        serde_json::to_vec(value).map_err(|e| format!("cannot write the facts `{name}`: {e}"))?;
+    let (path, new) = (fact(name), fact(&format!("{name}-new")));
+    let written = fs::create_dir_all(RUN)
+        .and_then(|()| fs::write(&new, json))
+        .and_then(|()| fs::rename(&new, &path));
+    written.map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+fn load<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    let path = fact(name);
+    let text = fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|e| format!("cannot read {}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_the_protocol() {
+        assert_eq!(line("note", "a\nb"), "note a b\n");
+        let long = line("note", &"ä".repeat(300));
+        assert!(
+            long.len() <= LINE_MAX + 1 && long.len() >= LINE_MAX - 1,
+            "{}",
+            long.len()
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! Loads the modules of `/etc/baredump/modules` in the order of that file: one line each, `PATH [PARAM=VALUE…]`.
+//!
+//! Each module is loaded in a child of its own: one that hangs in its init function keeps only that child.
+
+use super::{Context, End, load_plan, store};
+use crate::init::log::say;
+use crate::sys::process::fork_with;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::pipe2;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+const PLAN: &str = "/etc/baredump/modules";
+
+/// `MODULE_INIT_COMPRESSED_FILE` (Linux 5.17): the kernel decompresses.
+const COMPRESSED_FILE: ModuleInitFlags = ModuleInitFlags::from_bits_retain(4);
+
+/// A module to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Module {
+    path: String,
+    params: String,
+}
+
+/// The modules of the image, none when it has no plan.
+pub(super) fn planned() -> Vec<Module> {
+    parse(&fs::read_to_string(PLAN).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Vec<Module> {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    lines
+        .map(|line| {
+            let (path, params) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            Module {
+                path: path.into(),
+                params: params.trim().into(),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn run(context: &Context) -> Result<End, String> {
+    let timeout = load_plan().map_or(Duration::from_secs(30), |plan| plan.config.module_timeout);
+    let mut warnings = Vec::new();
+    for module in planned() {
+        if let Err(why) = load_in_child(&module, timeout) {
+            let warning = format!("module {}: {why}", module.path);
+            say!("warning: {warning}");
+            context.note(&warning);
+            warnings.push(warning);
+            store("modules", &warnings)?;
+        }
+    }
+    Ok(End::Done)
+}
+
+fn load_in_child(module: &Module, timeout: Duration) -> Result<(), String> {
+    let (ended, alive) = pipe2(OFlag::O_CLOEXEC).map_err(|e| e.desc().to_owned())?;
+    let pid =
+        fork_with(|| errno_code(load(module))).map_err(|e| format!("cannot fork: {}", e.desc()))?;
+    drop(alive);
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    // The pipe has no writer but the child: it hangs up when the child is gone.
+    if poll(
+        &mut [PollFd::new(ended.as_fd(), PollFlags::POLLIN)],
+        timeout,
+    ) == Ok(0)
+    {
+        let _ = kill(pid, Signal::SIGKILL);
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        return Err(format!(
+            "hung while loading, given up after {} s",
+            timeout.as_millis().unwrap_or(0) / 1000
+        ));
+    }
+    match waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+        Ok(WaitStatus::Exited(_, code)) => Err(explain(Errno::from_raw(code))),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("loading was killed by {signal}")),
+        other => Err(format!("loading ended in an unknown way: {other:?}")),
+    }
+}
+
+fn load(module: &Module) -> Result<(), Errno> {
+    let file = File::open(&module.path)
+        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let params = CString::new(module.params.as_str()).map_err(|_| Errno::EINVAL)?;
+    let compressed = [".xz", ".zst", ".gz"]
+        .iter()
+        .any(|end| module.path.ends_with(end));
+    let flags = if compressed {
+        COMPRESSED_FILE
+    } else {
+        ModuleInitFlags::empty()
+    };
+    match finit_module(&file, &params, flags) {
+        Err(Errno::EEXIST) => Ok(()),
+        done => done,
+    }
+}
+
+/// An errno as an exit code; every Linux errno fits.
+fn errno_code(result: Result<(), Errno>) -> u8 {
+    result.map_or_else(|e| u8::try_from(e as i32).unwrap_or(u8::MAX), |()| 0)
+}
+
+fn explain(errno: Errno) -> String {
+    let hint = match errno {
+        Errno::ENOENT => {
+            "; it is missing in the image, or needs a symbol of a module that comes later or not at all"
+        }
+        Errno::ENOEXEC => "; it was built for another kernel",
+        Errno::ENODEV => "; it found no device to drive",
+        _ => "",
+    };
+    format!("{} ({errno:?}){hint}", errno.desc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_the_image() {
+        let plan = parse("# order matters\n/lib/a.ko\n\n /lib/b.ko.xz  x=1 y=2 \n");
+        let module = |path: &str, params: &str| Module {
+            path: path.into(),
+            params: params.into(),
+        };
+        assert_eq!(
+            plan,
+            [module("/lib/a.ko", ""), module("/lib/b.ko.xz", "x=1 y=2")]
+        );
+    }
+
+    #[test]
+    fn a_missing_module_is_named_by_its_errno() {
+        let module = Module {
+            path: "/nonexistent.ko".into(),
+            params: String::new(),
+        };
+        assert_eq!(errno_code(load(&module)), 2);
+        let why = load_in_child(&module, Duration::from_secs(5)).unwrap_err();
+        assert!(why.contains("ENOENT") && why.contains("missing"), "{why}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Writes the final `report.json` of one target from what the capture step and PID 1 know.
+
+use super::mount::spec;
+use super::{Context, End, load, load_plan};
+use crate::init::protocol::read_supervisor;
+use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};
+use crate::target::{DumpDir, Mounted, dir_name};
+use std::io::Read;
+use std::path::Path;
+
+pub(super) const REPORT: &str = "report.json";
+pub(super) const DMESG: [&str; 2] = ["vmcore-dmesg-incomplete.txt", "vmcore-dmesg.txt"];
+pub(super) const VMCORE: [&str; 2] = ["vmcore-incomplete", "vmcore"];
+/// What a first attempt that died has left.
+pub(super) const FIRST: &str = "vmcore-incomplete-1";
+
+pub(super) fn run(context: &Context) -> Result<End, String> {
+    let plan = load_plan()?;
+    let mounted: Mounted = load(&format!("mount-{}", context.target))?;
+    let mut text = String::new();
+    let _ = std::io::stdin().take(65536).read_to_string(&mut text);
+    let (attempts, memory) = read_supervisor(&text);
+
+    let target = spec(&plan.config.targets, context.target)?;
+    let mut report = load(&report_fact(context.target)).unwrap_or_else(|_| Report {
+        target: target.to_string(),
+        boot_id: plan.config.boot_id.clone(),
+        machine_id: plan.config.machine_id.clone(),
+        modes_kept: mounted.holds_modes,
+        ..Report::default()
+    });
+    let dir = open(&mounted, target, &report).map_err(|e| e.to_string())?;
+    report.dir = dir.path().display().to_string();
+    report.outcome = outcome(&report.outcome, &attempts, context.target, &|name| {
+        dir.size(name)
+    });
+    report.memory = memory;
+    report.attempts = attempts;
+    list_files(&mut report, &dir);
+    let modules: Vec<String> = load("modules").unwrap_or_default();
+    for warning in plan.warnings.iter().chain(&modules) {
+        report.warn(warning);
+    }
+    let json = report.to_json().map_err(|e| e.to_string())?;
+    dir.replace(REPORT, json.as_bytes())
+        .map_err(|e| e.to_string())?;
+    context.result(
+        report.outcome.status,
+        report.pages.kept,
+        report.bytes,
+        &report.dir,
+    );
+    Ok(End::Done)
+}
+
+/// The fact that holds the report of a target so far.
+pub(super) fn report_fact(target: u8) -> String {
+    format!("report-{target}")
+}
+
+/// The capture's directory, or a new one when it came not so far.
+fn open(
+    mounted: &Mounted,
+    target: &crate::target::TargetSpec,
+    report: &Report,
+) -> Result<DumpDir, crate::target::TargetError> {
+    let crate::target::TargetSpec::File { path, .. } = target;
+    if report.dir.is_empty() {
+        let name = dir_name(
+            report.host.as_deref(),
+            report.crash_time,
+            report.boot_id.as_deref(),
+        );
+        return DumpDir::create(&mounted.point, path, &name);
+    }
+    DumpDir::open(&mounted.point, Path::new(&report.dir))
+}
+
+/// What the files say, where the capture step did not live to say it: a file under its final name is complete, and an incomplete
+/// one is a dump that lacks pages.
+fn outcome(
+    said: &Outcome,
+    attempts: &[Attempt],
+    target: u8,
+    size: &dyn Fn(&str) -> Option<u64>,
+) -> Outcome {
+    if size(VMCORE[1]).is_some() {
+        return Outcome {
+            status: Status::Complete,
+            reason: None,
+        };
+    }
+    let last = attempts
+        .iter()
+        .rev()
+        .find(|a| a.step == "capture" && a.target == target);
+    let reason = said
+        .reason
+        .clone()
+        .or_else(|| last.and_then(|a| a.reason.clone()));
+    let some = [VMCORE[0], FIRST]
+        .iter()
+        .any(|name| size(name).is_some_and(|bytes| bytes > 0));
+    let status = if some {
+        Status::Partial
+    } else {
+        Status::Failed
+    };
+    Outcome {
+        status,
+        reason: Some(bounded(
+            &reason.unwrap_or_else(|| "the capture step ended without a word".into()),
+        )),
+    }
+}
+
+fn list_files(report: &mut Report, dir: &DumpDir) {
+    let known = std::mem::take(&mut report.files);
+    for name in DMESG.into_iter().chain(VMCORE).chain([FIRST]) {
+        let Some(bytes) = dir.size(name) else {
+            continue;
+        };
+        let found = known
+            .iter()
+            .find(|f| f.name == name && f.bytes == bytes)
+            .cloned();
+        report.files.push(found.unwrap_or_else(|| FileEntry {
+            name: name.into(),
+            bytes,
+            crc32: None,
+        }));
+    }
+    if let Some(vmcore) = report
+        .files
+        .iter()
+        .find(|f| f.name.starts_with(VMCORE[1]) && !f.name.starts_with("vmcore-dmesg"))
+    {
+        report.bytes = vmcore.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_speak_for_a_dead_capture() {
+        let died = Attempt {
+            step: "capture".into(),
+            target: 1,
+            result: "died".into(),
+            reason: Some("SIGKILL".into()),
+            ms: 1,
+        };
+        let started = Outcome::default();
+        let judge = |said: &Outcome, files: &[(&str, u64)]| {
+            let size = |name: &str| {
+                files
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, bytes)| *bytes)
+            };
+            outcome(said, std::slice::from_ref(&died), 1, &size)
+        };
+        let partial = Outcome {
+            status: Status::Partial,
+            reason: Some("SIGKILL".into()),
+        };
+        assert_eq!(
+            judge(&started, &[]),
+            Outcome {
+                status: Status::Failed,
+                ..partial.clone()
+            }
+        );
+        assert_eq!(
+            judge(&started, &[("vmcore-incomplete", 0)]).status,
+            Status::Failed
+        );
+        assert_eq!(judge(&started, &[("vmcore-incomplete", 9)]), partial);
+        assert_eq!(judge(&started, &[("vmcore-incomplete-1", 9)]), partial);
+        assert_eq!(
+            judge(&started, &[("vmcore", 9)]),
+            Outcome {
+                status: Status::Complete,
+                reason: None
+            }
+        );
+        let full = Outcome {
+            status: Status::Partial,
+            reason: Some("disk full".into()),
+        };
+        assert_eq!(judge(&full, &[("vmcore-incomplete", 9)]), full);
+    }
+
+    #[test]
+    fn files_are_listed_with_the_checksums_that_are_known() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        dir.replace("vmcore-dmesg.txt", b"log").unwrap();
+        dir.replace("vmcore", b"dump").unwrap();
+        let mut report = Report::default();
+        report.file(FileEntry::new("vmcore-dmesg.txt", 3, 7));
+        report.file(FileEntry::new("vmcore-incomplete", 2, 7));
+        list_files(&mut report, &dir);
+        let listed: Vec<_> = report
+            .files
+            .iter()
+            .map(|f| (&*f.name, f.bytes, f.crc32.is_some()))
+            .collect();
+        assert_eq!(
+            listed,
+            [("vmcore-dmesg.txt", 3, true), ("vmcore", 4, false)]
+        );
+        assert_eq!(report.bytes, 4);
+    }
+}

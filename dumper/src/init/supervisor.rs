@@ -1,0 +1,424 @@
+//! PID 1: runs the steps of [`super::ladder`] one after the other and ends in the final action, whatever they do.
+//!
+//! Its memory is fixed: it allocates nothing after its start, and all it keeps are the attempts and the best result.
+
+use super::child::{self, Limits, Listener, Order};
+use super::ladder::{Ended, State, Step, next};
+use super::log::{self, say};
+use super::machine;
+use super::protocol::{Line, attempt_line, memory_line};
+use super::text::Text;
+use crate::config::{FinalAction, words};
+use crate::report::{Memory, Status};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// Kept back of the overall deadline for the report and the final action.
+const RESERVE: Duration = Duration::from_secs(15);
+
+/// PID 1's whole life.
+pub(super) fn run() -> ! {
+    let start = Instant::now();
+    machine::mount_all();
+    log::start();
+    std::panic::set_hook(Box::new(|panic| {
+        say!("pid 1: {panic}");
+        machine::final_action(FinalAction::Reboot)
+    }));
+    say!("pid 1 started");
+    machine::settle();
+    let signals = signals();
+    let mut supervisor = Supervisor::new(start);
+    let mut step = Some(Step::Config);
+    while let Some(now) = step {
+        let ended = supervisor.run(now, signals.as_ref());
+        step = next(now, ended, supervisor.state());
+    }
+    supervisor.summary();
+    machine::final_action(supervisor.plan.final_action)
+}
+
+fn signals() -> Option<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).ok()
+}
+
+/// What the config step says, with the defaults until it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Plan {
+    targets: u8,
+    modules: u32,
+    final_action: FinalAction,
+    deadline: Duration,
+    stall: Duration,
+    device_timeout: Duration,
+    module_timeout: Duration,
+}
+
+impl Plan {
+    /// For the case that the config step dies: the command line's own words.
+    fn fallback(cmdline: &str) -> Self {
+        let time = |key, default| {
+            words::value(cmdline, key)
+                .and_then(words::seconds)
+                .unwrap_or(default)
+        };
+        Self {
+            targets: 0,
+            modules: 0,
+            final_action: words::value(cmdline, "final_action")
+                .and_then(FinalAction::parse)
+                .unwrap_or_default(),
+            deadline: Duration::from_secs(time("deadline", 30 * 60)),
+            stall: Duration::from_secs(120),
+            device_timeout: Duration::from_secs(30),
+            module_timeout: Duration::from_secs(30),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let seconds = words::seconds(value).map(Duration::from_secs);
+        match key {
+            "targets" => self.targets = value.parse().unwrap_or(self.targets),
+            "modules" => self.modules = value.parse().unwrap_or(self.modules),
+            "final_action" => {
+                self.final_action = FinalAction::parse(value).unwrap_or(self.final_action)
+            }
+            "deadline" => self.deadline = seconds.unwrap_or(self.deadline),
+            "stall" => self.stall = seconds.unwrap_or(self.stall),
+            "device_timeout" => self.device_timeout = seconds.unwrap_or(self.device_timeout),
+            "module_timeout" => self.module_timeout = seconds.unwrap_or(self.module_timeout),
+            _ => {}
+        }
+    }
+
+    /// How long a step may take, `left` being what is left of the whole.
+    fn limits(&self, step: Step, left: Duration) -> Limits {
+        let short = Duration::from_secs(20);
+        let left = left
+            .saturating_sub(RESERVE.min(self.deadline / 4))
+            .max(Duration::from_secs(1));
+        let (deadline, stall) = match step {
+            Step::Config => (short.min(left), None),
+            Step::Modules => (
+                self.module_timeout
+                    .saturating_mul(self.modules)
+                    .saturating_add(short)
+                    .min(left),
+                None,
+            ),
+            Step::Mount(_) => (
+                self.device_timeout
+                    .saturating_add(Duration::from_secs(60))
+                    .min(left),
+                None,
+            ),
+            Step::Capture { .. } => (left, Some(self.stall)),
+            // These come even when nothing is left.
+            Step::Report { .. } | Step::Finish => (short, None),
+        };
+        Limits { deadline, stall }
+    }
+}
+
+/// One line of the history.
+struct Attempt {
+    step: Step,
+    ended: Ended,
+    ms: u64,
+    reason: Text<200>,
+}
+
+/// The best dump so far.
+struct Best {
+    status: Status,
+    pages: u64,
+    bytes: u64,
+    dir: Text<200>,
+    /// Said on the console.
+    said: Status,
+}
+
+struct Supervisor {
+    start: Instant,
+    plan: Plan,
+    attempts: heapless::Vec<Attempt, 48>,
+    best: Best,
+    memory: Memory,
+}
+
+impl Supervisor {
+    fn new(start: Instant) -> Self {
+        let mut buf = [0; 4096];
+        let plan =
+            Plan::fallback(machine::read_into("/proc/cmdline", &mut buf).unwrap_or_default());
+        let best = Best {
+            status: Status::Started,
+            pages: 0,
+            bytes: 0,
+            dir: Text::new(),
+            said: Status::Failed,
+        };
+        Self {
+            start,
+            plan,
+            attempts: heapless::Vec::new(),
+            best,
+            memory: Memory::default(),
+        }
+    }
+
+    fn state(&self) -> State {
+        let reserve = RESERVE.min(self.plan.deadline / 4);
+        let expired = self.start.elapsed() + reserve >= self.plan.deadline;
+        State {
+            targets: self.plan.targets,
+            best: self.best.status,
+            expired,
+        }
+    }
+
+    fn run(&mut self, step: Step, signals: Option<&SignalFd>) -> Ended {
+        match step.target() {
+            0 => say!("step {} started", step.name()),
+            n => say!("step {} started target {n}", step.name()),
+        }
+        if matches!(step, Step::Capture { careful: true, .. }) {
+            say!("capture again, with care: without mapping and threads");
+        }
+        let input = if matches!(step, Step::Report { .. }) {
+            self.history()
+        } else {
+            Text::new()
+        };
+        let before = self
+            .attempts
+            .iter()
+            .filter(|a| a.step.name() == step.name())
+            .count();
+        let order = Order {
+            step,
+            attempt: u8::try_from(before).unwrap_or(u8::MAX),
+            input: input.as_str(),
+            limits: self.plan.limits(
+                step,
+                self.plan.deadline.saturating_sub(self.start.elapsed()),
+            ),
+        };
+        let ran = child::run(&order, signals, self);
+        self.tick();
+        self.memory.peak_rss_kb = machine::peak_rss_kb();
+        let (secs, ms) = (ran.took.as_secs(), ran.took.subsec_millis());
+        match ran.ended {
+            Ended::Ok => say!("step {} ok in {secs}.{ms:03} s", step.name()),
+            _ => say!(
+                "step {} failed in {secs}.{ms:03} s: {}",
+                step.name(),
+                ran.reason
+            ),
+        }
+        let ms = u64::try_from(ran.took.as_millis()).unwrap_or(u64::MAX);
+        let ended = ran.ended;
+        let _ = self.attempts.push(Attempt {
+            step,
+            ended,
+            ms,
+            reason: ran.reason,
+        });
+        self.announce();
+        ended
+    }
+
+    /// The attempts and the memory for the report step.
+    fn history(&self) -> Text<16384> {
+        let mut text = Text::new();
+        let _ = write!(text, "{}", memory_line(self.memory));
+        for a in &self.attempts {
+            let _ = write!(
+                text,
+                "{}",
+                attempt_line(
+                    a.step.name(),
+                    a.step.target(),
+                    a.ended,
+                    a.ms,
+                    a.reason.as_str()
+                )
+            );
+        }
+        text
+    }
+
+    /// Says once what became of the dump, as soon as that is known.
+    fn announce(&mut self) {
+        if self.best.status <= self.best.said {
+            return;
+        }
+        self.best.said = self.best.status;
+        match self.best.status {
+            Status::Complete => say!("dump complete: {}", self.best.dir),
+            _ => say!("dump partial: {}: {}", self.best.dir, self.reason()),
+        }
+    }
+
+    /// Why the dump is not complete: what its capture said, or else the last step that failed.
+    fn reason(&self) -> &str {
+        let bad = || self.attempts.iter().rev().filter(|a| a.ended != Ended::Ok);
+        let capture = bad().find(|a| matches!(a.step, Step::Capture { .. }));
+        let other = || bad().find(|a| !matches!(a.step, Step::Report { .. } | Step::Finish));
+        match capture.or_else(other) {
+            Some(attempt) => attempt.reason.as_str(),
+            None if self.plan.targets == 0 => {
+                "no target is configured: set `targets` in /etc/baredump.toml"
+            }
+            None => "unknown",
+        }
+    }
+
+    fn summary(&self) {
+        let status = self.best.status.max(Status::Failed);
+        if status == Status::Failed {
+            for a in self.attempts.iter().filter(|a| a.ended != Ended::Ok) {
+                say!(
+                    "tried: {} target {}: {}: {}",
+                    a.step.name(),
+                    a.step.target(),
+                    a.ended.name(),
+                    a.reason
+                );
+            }
+            say!("dump failed: {}", self.reason());
+        }
+        let took = self.start.elapsed();
+        let dir = if self.best.dir.as_str().is_empty() {
+            "-"
+        } else {
+            self.best.dir.as_str()
+        };
+        say!(
+            "result={} pages={} bytes={} seconds={}.{} dir={dir}",
+            status.name(),
+            self.best.pages,
+            self.best.bytes,
+            took.as_secs(),
+            took.subsec_millis() / 100
+        );
+    }
+}
+
+impl Listener for Supervisor {
+    fn line(&mut self, line: Line<'_>) {
+        match line {
+            Line::Plan(key, value) => self.plan.set(key, value),
+            Line::Result(r) if r.status > self.best.status => {
+                self.best.status = r.status;
+                (self.best.pages, self.best.bytes) = (r.pages, r.bytes);
+                self.best.dir.set(r.dir);
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some((total, available)) = machine::memory_kb() else {
+            return;
+        };
+        let lowest = &mut self.memory.lowest_available_kb;
+        *lowest = if *lowest == 0 {
+            available
+        } else {
+            available.min(*lowest)
+        };
+        self.memory.total_kb = total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_without_a_config_step() {
+        let plan = Plan::fallback("baredump.final_action=halt baredump.deadline=90s");
+        assert_eq!(
+            (plan.final_action, plan.deadline.as_secs()),
+            (FinalAction::Halt, 90)
+        );
+        let plan = Plan::fallback("baredump.final_action=dance baredump.deadline=soon");
+        assert_eq!(
+            (plan.final_action, plan.deadline.as_secs()),
+            (FinalAction::Reboot, 1800)
+        );
+    }
+
+    #[test]
+    fn garbage_in_a_plan_changes_nothing() {
+        let mut plan = Plan::fallback("");
+        let before = plan.clone();
+        for (key, value) in [
+            ("targets", "-1"),
+            ("deadline", "x"),
+            ("final_action", ""),
+            ("colour", "red"),
+            ("targets", "999"),
+        ] {
+            plan.set(key, value);
+        }
+        assert_eq!(plan, before);
+        plan.set("targets", "2");
+        assert_eq!(plan.targets, 2);
+    }
+
+    #[test]
+    fn no_step_outlives_the_whole() {
+        let mut plan = Plan::fallback("baredump.deadline=100s");
+        plan.modules = u32::MAX;
+        let left = Duration::from_secs(50);
+        for step in [
+            Step::Config,
+            Step::Modules,
+            Step::Mount(1),
+            Step::Capture {
+                target: 1,
+                careful: false,
+            },
+        ] {
+            assert!(
+                plan.limits(step, left).deadline <= Duration::from_secs(35),
+                "{step:?}"
+            );
+            assert_eq!(
+                plan.limits(step, Duration::ZERO).deadline,
+                Duration::from_secs(1)
+            );
+        }
+        assert_eq!(
+            plan.limits(Step::Finish, Duration::ZERO).deadline,
+            Duration::from_secs(20)
+        );
+    }
+
+    #[test]
+    fn the_better_result_stays() {
+        let mut s = Supervisor::new(Instant::now());
+        for line in [
+            "result partial 1 2 /a",
+            "result complete 3 4 /b",
+            "result failed 5 6 /c",
+            "result complete 7 8 /d",
+        ] {
+            s.line(super::super::protocol::parse(line).unwrap());
+        }
+        assert_eq!(
+            (s.best.status, s.best.pages, s.best.dir.as_str()),
+            (Status::Complete, 3, "/b")
+        );
+        assert_eq!(
+            s.reason(),
+            "no target is configured: set `targets` in /etc/baredump.toml"
+        );
+    }
+}

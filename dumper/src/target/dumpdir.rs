@@ -1,0 +1,377 @@
+//! The directory of one dump, and the way of each file in it: written under an incomplete name, synced, renamed, synced.
+//!
+//! A path on the target is never trusted: it is resolved with openat2(2) inside the mount, so that no symbolic link leads out of
+//! it. Needs Linux 5.6.
+
+use super::file::TargetError;
+use crate::format::Out;
+use nix::errno::Errno;
+use nix::fcntl::{
+    FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, openat, openat2, renameat,
+};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The directory of one dump.
+#[derive(Debug)]
+pub struct DumpDir {
+    fd: OwnedFd,
+    /// Path on the target's file system.
+    path: PathBuf,
+}
+
+const DIR: OFlag = OFlag::O_DIRECTORY
+    .union(OFlag::O_RDONLY)
+    .union(OFlag::O_CLOEXEC);
+const PRIVATE_DIR: Mode = Mode::S_IRWXU;
+const PRIVATE_FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// Directories of the same second and boot that are tried.
+const MAX_TWINS: u32 = 999;
+
+impl DumpDir {
+    /// Makes `PATH/NAME/` below the mount point, or `NAME-2`, … when that exists. Missing parts of `PATH` are made too.
+    ///
+    /// # Errors
+    /// When a directory cannot be made, or `path` leads out of the mount.
+    pub fn create(mount: &Path, path: &str, name: &str) -> Result<Self, TargetError> {
+        let (base, base_path) = open_base(mount, path)?;
+        for n in 1..=MAX_TWINS {
+            let name = if n == 1 {
+                name.to_owned()
+            } else {
+                format!("{name}-{n}")
+            };
+            let at = base_path.join(&name);
+            match mkdirat(&base, name.as_str(), PRIVATE_DIR) {
+                Ok(()) => {
+                    fsync(&base).map_err(at_path("sync", &base_path))?;
+                    let fd = openat(&base, name.as_str(), DIR | OFlag::O_NOFOLLOW, Mode::empty())
+                        .map_err(at_path("open", &at))?;
+                    return Ok(Self { fd, path: at });
+                }
+                Err(Errno::EEXIST) => {}
+                Err(e) => return Err(at_path("make", &at)(e)),
+            }
+        }
+        Err(at_path("make", &base_path.join(name))(Errno::EEXIST))
+    }
+
+    /// Opens the directory that [`DumpDir::path`] named before.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open(mount: &Path, path: &Path) -> Result<Self, TargetError> {
+        let root = open_root(mount)?;
+        let fd = open_inside(&root, path).map_err(at_path("open", path))?;
+        Ok(Self {
+            fd,
+            path: path.into(),
+        })
+    }
+
+    /// Its path on the target's file system (not in the capture kernel's tree).
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a file that will be called `name` and is called `incomplete` until then. A leftover of that name is truncated.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn begin(&self, incomplete: &str, name: &str) -> Result<Pending<'_>, TargetError> {
+        let flags =
+            OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, incomplete, flags, PRIVATE_FILE)
+            .map_err(at_path("make", &self.path.join(incomplete)))?;
+        Ok(Pending {
+            dir: self,
+            out: FileOut::new(File::from(fd)),
+            incomplete: incomplete.into(),
+            name: name.into(),
+        })
+    }
+
+    /// Renames a file if it is there; false when it is not.
+    ///
+    /// # Errors
+    /// When it is there and cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<bool, TargetError> {
+        match renameat(&self.fd, from, &self.fd, to) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(e) => Err(at_path("rename", &self.path.join(from))(e)),
+        }
+    }
+
+    /// Removes a file; that it is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), TargetError> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(at_path("remove", &self.path.join(name))(e)),
+        }
+    }
+
+    /// Size of a file, `None` when it is not there.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        let fd = openat(
+            &self.fd,
+            name,
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+        .ok()?;
+        File::from(fd).metadata().ok().map(|m| m.len())
+    }
+
+    /// Writes a whole small file atomically.
+    ///
+    /// # Errors
+    /// When any step fails; an older file of the name is then untouched.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TargetError> {
+        let pending = self.begin(&format!("{name}-incomplete"), name)?;
+        pending
+            .out()
+            .write_at(0, bytes)
+            .map_err(|source| TargetError::Path {
+                action: "write",
+                path: self.path.join(name),
+                source,
+            })?;
+        pending.commit()
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        fsync(&self.fd).map_err(at_path("sync", &self.path))
+    }
+}
+
+fn at_path(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> TargetError {
+    let path = path.to_path_buf();
+    move |errno| TargetError::Path {
+        action,
+        path,
+        source: errno.into(),
+    }
+}
+
+fn open_root(mount: &Path) -> Result<OwnedFd, TargetError> {
+    nix::fcntl::open(mount, DIR, Mode::empty()).map_err(at_path("open", mount))
+}
+
+/// Opens a directory with the mount as the root of all links.
+fn open_inside(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    openat2(
+        root.as_fd(),
+        path,
+        OpenHow::new().flags(DIR).resolve(resolve),
+    )
+}
+
+/// Opens `path` inside the mount and makes what is missing, part by part.
+fn open_base(mount: &Path, path: &str) -> Result<(OwnedFd, PathBuf), TargetError> {
+    let mut base = open_root(mount)?;
+    let root = open_root(mount)?;
+    let mut so_far = PathBuf::from("/");
+    for part in path.split('/').filter(|p| !matches!(*p, "" | "." | "..")) {
+        so_far.push(part);
+        base = match open_inside(&root, &so_far) {
+            Err(Errno::ENOENT) => {
+                mkdirat(&base, part, PRIVATE_DIR).map_err(at_path("make", &so_far))?;
+                fsync(&base).map_err(at_path("sync", &so_far))?;
+                open_inside(&root, &so_far).map_err(at_path("open", &so_far))?
+            }
+            opened => opened.map_err(at_path("open", &so_far))?,
+        };
+    }
+    Ok((base, so_far))
+}
+
+/// A file being written.
+#[derive(Debug)]
+pub struct FileOut {
+    file: File,
+    written: AtomicU64,
+}
+
+impl FileOut {
+    /// Writes into `file`.
+    pub fn new(file: File) -> Self {
+        Self {
+            file,
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes written so far, also those written twice.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Out for FileOut {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.written
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let len = i64::try_from(len).map_err(|_| io::Error::from(Errno::EFBIG))?;
+        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        match self.file.set_len(len) {
+            // A device or /dev/null has no length to set.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// A file under its incomplete name. Dropped, it keeps that name.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    dir: &'a DumpDir,
+    out: FileOut,
+    incomplete: String,
+    name: String,
+}
+
+impl Pending<'_> {
+    /// Where to write.
+    pub fn out(&self) -> &FileOut {
+        &self.out
+    }
+
+    /// Syncs what is written and leaves the incomplete name.
+    ///
+    /// # Errors
+    /// When the sync fails.
+    pub fn keep(self) -> Result<(), TargetError> {
+        self.sync()
+    }
+
+    /// Syncs, gives the file its final name and syncs the directory.
+    ///
+    /// # Errors
+    /// When any of this fails; before the rename the file keeps its incomplete name.
+    pub fn commit(self) -> Result<(), TargetError> {
+        self.sync()?;
+        self.dir.rename(&self.incomplete, &self.name).map(|_| ())
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        fsync(&self.out.file).map_err(at_path("sync", &self.dir.path.join(&self.incomplete)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn directories_are_private_and_twins_are_numbered() {
+        let mount = tempfile::tempdir().unwrap();
+        fs::create_dir(mount.path().join("var")).unwrap();
+        fs::set_permissions(mount.path().join("var"), fs::Permissions::from_mode(0o755)).unwrap();
+        let paths: Vec<_> = (0..3)
+            .map(|_| {
+                DumpDir::create(mount.path(), "/var/crash", "a")
+                    .unwrap()
+                    .path()
+                    .to_path_buf()
+            })
+            .collect();
+        assert_eq!(
+            paths,
+            ["/var/crash/a", "/var/crash/a-2", "/var/crash/a-3"].map(PathBuf::from)
+        );
+        assert_eq!(mode(&mount.path().join("var")), 0o755);
+        assert_eq!(mode(&mount.path().join("var/crash")), 0o700);
+        assert_eq!(mode(&mount.path().join("var/crash/a-3")), 0o700);
+        assert!(DumpDir::open(mount.path(), &paths[1]).is_ok());
+    }
+
+    #[test]
+    fn a_file_gets_its_name_when_it_is_whole() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let at = |name: &str| mount.path().join("a").join(name);
+        let pending = dir.begin("vmcore-incomplete", "vmcore").unwrap();
+        pending.out().reserve(1 << 16).unwrap();
+        pending.out().write_at(4, b"tail").unwrap();
+        pending.out().write_at(0, b"head").unwrap();
+        assert!(at("vmcore-incomplete").exists() && !at("vmcore").exists());
+        assert_eq!(
+            (pending.out().written(), mode(&at("vmcore-incomplete"))),
+            (8, 0o600)
+        );
+        pending.commit().unwrap();
+        assert_eq!(fs::read(at("vmcore")).unwrap(), b"headtail");
+        assert_eq!(
+            (dir.size("vmcore"), dir.size("vmcore-incomplete")),
+            (Some(8), None)
+        );
+        dir.begin("x-incomplete", "x").unwrap().keep().unwrap();
+        assert!(
+            at("x-incomplete").exists() && dir.rename("x-incomplete", "x-incomplete-1").unwrap()
+        );
+        assert!(!dir.rename("x-incomplete", "x").unwrap());
+        dir.remove("x-incomplete-1").unwrap();
+        dir.remove("x-incomplete-1").unwrap();
+        dir.replace("report.json", b"{}").unwrap();
+        dir.replace("report.json", b"{1}").unwrap();
+        assert_eq!(fs::read(at("report.json")).unwrap(), b"{1}");
+        assert_eq!(fs::read_dir(mount.path().join("a")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn links_stay_inside_the_mount() {
+        let outside = tempfile::tempdir().unwrap();
+        let mount = tempfile::tempdir().unwrap();
+        symlink(outside.path(), mount.path().join("out")).unwrap();
+        symlink("/data", mount.path().join("var")).unwrap();
+        symlink("../../../../../../../tmp", mount.path().join("up")).unwrap();
+        fs::create_dir(mount.path().join("data")).unwrap();
+        assert!(DumpDir::create(mount.path(), "/out/crash", "a").is_err());
+        assert!(DumpDir::create(mount.path(), "/up", "a").is_err());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        DumpDir::create(mount.path(), "/var/crash", "a").unwrap();
+        assert!(mount.path().join("data/crash/a").is_dir());
+        symlink(
+            outside.path().join("f"),
+            mount.path().join("data/crash/a/vmcore-incomplete"),
+        )
+        .unwrap();
+        let dir = DumpDir::open(mount.path(), Path::new("/data/crash/a")).unwrap();
+        assert!(dir.begin("vmcore-incomplete", "vmcore").is_err());
+    }
+}

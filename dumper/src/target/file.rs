@@ -1,0 +1,162 @@
+//! `file:` targets: waits for the block device and mounts it.
+
+use super::probe::{BlockDevice, Scan, matching};
+use super::spec::Device;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount as mount2};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Why a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No such device in time.
+    #[error("no block device {device} after {seconds} s; there are: {there}")]
+    Missing {
+        /// The device asked for.
+        device: String,
+        /// How long was waited.
+        seconds: u64,
+        /// The devices that are there.
+        there: String,
+    },
+    /// More than one device.
+    #[error(
+        "{device} matches more than one block device: {nodes}; name the right one in another way"
+    )]
+    Ambiguous {
+        /// The device asked for.
+        device: String,
+        /// The devices that match.
+        nodes: String,
+    },
+    /// No known file system.
+    #[error("{0} holds no file system that is known (ext2/3/4, xfs, btrfs, vfat)")]
+    UnknownFs(PathBuf),
+    /// The kernel lacks the file system.
+    #[error(
+        "the capture kernel does not know the file system {fs} of {node}: its module is probably not in the image"
+    )]
+    NoDriver {
+        /// Node.
+        node: PathBuf,
+        /// File system.
+        fs: &'static str,
+    },
+    /// mount(2) failed.
+    #[error("cannot mount {node} ({fs}): {source}")]
+    Mount {
+        /// Node.
+        node: PathBuf,
+        /// File system.
+        fs: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A directory or file of the target.
+    #[error("cannot {action} {path}: {source}")]
+    Path {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A mounted file system.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mounted {
+    /// Where it is mounted.
+    pub point: PathBuf,
+    /// The device.
+    pub node: PathBuf,
+    /// The file system.
+    pub fs: String,
+    /// Whether it keeps owner and mode of files.
+    pub holds_modes: bool,
+}
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Waits until `device` is there. A match is taken only when a second look finds the same devices: a second device with the same
+/// id may be on its way.
+///
+/// # Errors
+/// When the device is not there in time, or its id is not unique.
+pub fn wait_for_device(device: &Device, timeout: Duration) -> Result<BlockDevice, TargetError> {
+    let (start, mut scan) = (Instant::now(), Scan::default());
+    loop {
+        let changed = scan.refresh();
+        match matching(scan.devices(), device).as_slice() {
+            [] if start.elapsed() >= timeout => return Err(missing(device, timeout, &scan)),
+            [one] if !changed => return Ok((*one).clone()),
+            [_, _, ..] => return Err(ambiguous(device, &scan)),
+            _ => std::thread::sleep(POLL),
+        }
+    }
+}
+
+fn missing(device: &Device, timeout: Duration, scan: &Scan) -> TargetError {
+    let there = nodes(scan.devices());
+    let there = if there.is_empty() {
+        "none (is the driver's module in the image?)".into()
+    } else {
+        there
+    };
+    TargetError::Missing {
+        device: device.to_string(),
+        seconds: timeout.as_secs(),
+        there,
+    }
+}
+
+fn ambiguous(device: &Device, scan: &Scan) -> TargetError {
+    TargetError::Ambiguous {
+        device: device.to_string(),
+        nodes: nodes(matching(scan.devices(), device).into_iter()),
+    }
+}
+
+fn nodes<'a>(devices: impl Iterator<Item = &'a BlockDevice>) -> String {
+    devices
+        .take(16)
+        .map(|d| d.node.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Mounts `device` on `point`, which is made.
+///
+/// # Errors
+/// When the file system is not known, not in the kernel, or does not mount.
+pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError> {
+    let node = device.node.clone();
+    let Some(fs) = device.fs() else {
+        return Err(TargetError::UnknownFs(node));
+    };
+    std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
+        action: "make",
+        path: point.into(),
+        source,
+    })?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    match mount2(Some(&node), point, Some(fs.name()), flags, None::<&str>) {
+        Ok(()) => Ok(Mounted {
+            point: point.into(),
+            node,
+            fs: fs.name().into(),
+            holds_modes: fs.holds_modes(),
+        }),
+        Err(Errno::ENODEV) => Err(TargetError::NoDriver {
+            node,
+            fs: fs.name(),
+        }),
+        Err(errno) => Err(TargetError::Mount {
+            node,
+            fs: fs.name(),
+            source: errno.into(),
+        }),
+    }
+}
