@@ -1,4 +1,4 @@
-//! Helpers of the tests: synthetic dead kernels and a reader of dumps that shares no code with the product.
+//! Helpers of the tests: synthetic dead kernels, and a reader of dumps that shares no code with the product.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -7,3 +7,4 @@
 
 pub mod dump_reader;
 pub mod fake_kernel;
+pub mod memory_file;

@@ -1,36 +1,27 @@
 //! Dumps of synthetic kernels through the library, read back by the independent reader: for every kernel generation and dump level
 //! exactly the pages that makedumpfile's rules keep, byte for byte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, on a 64-bit host"
+)]
+
 use baredump::compress::Compression;
 use baredump::dump::{DeadKernel, Observer, Options, Outcome, PageCounts, Summary, dump};
 use baredump::filter::DumpLevel;
-use baredump::format::Out;
-use std::io;
-use std::sync::Mutex;
 use tests::dump_reader::{Dump, SNAPPY, ZLIB, ZSTD};
 use tests::fake_kernel::layout::CRASH_TIME;
 use tests::fake_kernel::printk::{COUNT, Record, TEXT};
 use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation, Kind};
+use tests::memory_file::MemoryFile;
 
-const CODECS: [(Compression, u32); 4] =
-    [(Compression::None, 0), (Compression::Zlib, ZLIB), (Compression::Snappy, SNAPPY), (Compression::Zstd, ZSTD)];
-
-/// A file in memory.
-#[derive(Default)]
-struct Memory(Mutex<Vec<u8>>);
-
-impl Out for Memory {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (mut file, start) = (self.0.lock().unwrap(), offset as usize);
-        let len = file.len().max(start + bytes.len());
-        file.resize(len, 0);
-        file[start..start + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-    fn reserve(&self, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
+const CODECS: [(Compression, u32); 4] = [
+    (Compression::None, 0),
+    (Compression::Zlib, ZLIB),
+    (Compression::Snappy, SNAPPY),
+    (Compression::Zstd, ZSTD),
+];
 
 /// Progress must come often, never go back and end at its total.
 #[derive(Default)]
@@ -49,7 +40,12 @@ impl Observer for Watcher {
 }
 
 fn options(level: u8, compression: Compression, threads: usize) -> Options {
-    Options { level: DumpLevel::new(level).unwrap(), compression, threads, mmap: true }
+    Options {
+        level: DumpLevel::new(level).unwrap(),
+        compression,
+        threads,
+        mmap: true,
+    }
 }
 
 fn open(vmcore: &FakeVmcore, mmap: bool) -> DeadKernel {
@@ -58,11 +54,15 @@ fn open(vmcore: &FakeVmcore, mmap: bool) -> DeadKernel {
 }
 
 fn write(kernel: &DeadKernel, options: &Options) -> (Summary, Vec<u8>) {
-    let out = Memory::default();
+    let out = MemoryFile::default();
     let mut watcher = Watcher::default();
     let summary = dump(kernel, options, &out, &mut watcher).unwrap();
-    assert!(watcher.last.is_some_and(|(_, done, total)| done == total), "progress ends at {:?}", watcher.last);
-    (summary, out.0.into_inner().unwrap())
+    assert!(
+        watcher.last.is_some_and(|(_, done, total)| done == total),
+        "progress ends at {:?}",
+        watcher.last
+    );
+    (summary, out.into_bytes())
 }
 
 /// The dump must hold exactly the expected pages, byte for byte.
@@ -70,11 +70,21 @@ fn check(vmcore: &FakeVmcore, level: u8, file: Vec<u8>) -> Dump {
     let what = format!("{:?} level {level}", vmcore.generation);
     let dump = Dump::parse(file).unwrap_or_else(|e| panic!("{what}: {e:#}"));
     assert!(dump.is_complete(), "{what}: not complete");
-    assert_eq!((dump.level, dump.max_mapnr), (level.into(), vmcore.max_mapnr), "{what}");
-    assert!(dump.existing == Vec::from_iter(vmcore.existing()), "{what}: bitmap 1");
+    assert_eq!(
+        (dump.level, dump.max_mapnr),
+        (level.into(), vmcore.max_mapnr),
+        "{what}"
+    );
+    assert!(
+        dump.existing == Vec::from_iter(vmcore.existing()),
+        "{what}: bitmap 1"
+    );
     vmcore.compare_kept(level, &dump.kept()).unwrap();
     for pfn in dump.kept() {
-        assert!(dump.page(pfn).unwrap().as_ref() == Some(&vmcore.page(pfn)), "{what}: page {pfn:#x} has other bytes");
+        assert!(
+            dump.page(pfn).unwrap().as_ref() == Some(&vmcore.page(pfn)),
+            "{what}: page {pfn:#x} has other bytes"
+        );
     }
     dump
 }
@@ -82,13 +92,21 @@ fn check(vmcore: &FakeVmcore, level: u8, file: Vec<u8>) -> Dump {
 /// Every level of one generation, with 4 or 5 levels of page tables, each level with another codec.
 fn all_levels(generation: Generation, five_levels: bool) {
     let kernel = FakeKernel::zoo(generation);
-    let vmcore = if five_levels { kernel.five_levels() } else { kernel }.build();
+    let vmcore = if five_levels {
+        kernel.five_levels()
+    } else {
+        kernel
+    }
+    .build();
     let dead = open(&vmcore, true);
     assert_eq!(dead.warnings(), [""; 0]);
     for level in 0..32 {
         let (compression, status) = CODECS[usize::from(level / 2) % 4];
         let (summary, file) = write(&dead, &options(level, compression, 0));
-        assert_eq!((summary.outcome, summary.level.bits()), (Outcome::Complete, level));
+        assert_eq!(
+            (summary.outcome, summary.level.bits()),
+            (Outcome::Complete, level)
+        );
         assert_eq!(summary.warnings, [""; 0], "{generation:?} level {level}");
         assert_eq!(summary.bytes, file.len() as u64);
         let dump = check(&vmcore, level, file);
@@ -99,12 +117,23 @@ fn all_levels(generation: Generation, five_levels: bool) {
 
 /// The counters add up and agree with the file.
 fn counts(pages: &PageCounts, dump: &Dump, vmcore: &FakeVmcore) {
-    let dropped = pages.cache + pages.cache_private + pages.user + pages.free + pages.hwpoison + pages.offline;
-    assert_eq!((pages.total, pages.kept), (dump.existing.len() as u64, dump.descriptors.len() as u64));
+    let dropped = pages.cache
+        + pages.cache_private
+        + pages.user
+        + pages.free
+        + pages.hwpoison
+        + pages.offline;
+    assert_eq!(
+        (pages.total, pages.kept),
+        (dump.existing.len() as u64, dump.descriptors.len() as u64)
+    );
     assert_eq!(pages.total, pages.kept + dropped, "{pages:?}");
     assert_eq!(pages.unreadable, 0);
     if dump.level & 1 != 0 {
-        let zero = dump.kept().into_iter().filter(|pfn| vmcore.page(*pfn).iter().all(|b| *b == 0));
+        let zero = dump
+            .kept()
+            .into_iter()
+            .filter(|pfn| vmcore.page(*pfn).iter().all(|b| *b == 0));
         assert_eq!(pages.zero, zero.count() as u64);
     }
 }
@@ -140,10 +169,22 @@ fn every_codec_and_number_of_threads_gives_the_same_dump() {
             let (_, single) = write(&mapped, &options(level, compression, 0));
             for threads in [1, 2, 4] {
                 let (_, many) = write(&mapped, &options(level, compression, threads));
-                assert!(single == many, "{compression:?} level {level}: {threads} threads make another file");
+                assert!(
+                    single == many,
+                    "{compression:?} level {level}: {threads} threads make another file"
+                );
             }
-            let (_, careful) = write(&read, &Options { mmap: false, ..options(level, compression, 0) });
-            assert!(single == careful, "{compression:?} level {level}: pread makes another file than mmap");
+            let (_, careful) = write(
+                &read,
+                &Options {
+                    mmap: false,
+                    ..options(level, compression, 0)
+                },
+            );
+            assert!(
+                single == careful,
+                "{compression:?} level {level}: pread makes another file than mmap"
+            );
             check(&vmcore, level, single);
         }
     }
@@ -156,11 +197,21 @@ fn header_and_notes_say_what_the_kernel_said() {
     let crc = crc32(&file);
     let dump = check(&vmcore, 31, file);
     assert_eq!(summary.crc32, crc);
-    assert_eq!(dump.utsname[..3], ["Linux", "dead-node.example", vmcore.generation.release()]);
+    assert_eq!(
+        dump.utsname[..3],
+        ["Linux", "dead-node.example", vmcore.generation.release()]
+    );
     assert_eq!(dump.utsname[4..], ["x86_64", "(none)"]);
-    assert_eq!((dump.crash_time, dump.nr_cpus, dump.phys_base), (CRASH_TIME, 2, vmcore.phys_base));
+    assert_eq!(
+        (dump.crash_time, dump.nr_cpus, dump.phys_base),
+        (CRASH_TIME, 2, vmcore.phys_base)
+    );
     assert_eq!(dump.vmcoreinfo, vmcore.vmcoreinfo);
-    let (_, notes) = vmcore.regions.iter().find(|(name, _)| *name == "notes").unwrap();
+    let (_, notes) = vmcore
+        .regions
+        .iter()
+        .find(|(name, _)| *name == "notes")
+        .unwrap();
     assert_eq!(dump.notes[..notes.len()], vmcore.elf[notes.clone()]);
 }
 
@@ -169,9 +220,16 @@ fn identity_is_read_from_utsname_and_vmcoreinfo() {
     for generation in Generation::ALL {
         let dead = open(&FakeKernel::new(generation).build(), true);
         let identity = dead.identity();
-        assert_eq!(identity.nodename.as_deref(), Some("dead-node.example"), "{generation:?}");
+        assert_eq!(
+            identity.nodename.as_deref(),
+            Some("dead-node.example"),
+            "{generation:?}"
+        );
         assert_eq!(identity.release.as_deref(), Some(generation.release()));
-        assert_eq!(identity.build_id.as_deref(), Some("00112233445566778899aabbccddeeff00112233"));
+        assert_eq!(
+            identity.build_id.as_deref(),
+            Some("00112233445566778899aabbccddeeff00112233")
+        );
         assert_eq!(identity.crash_time, Some(CRASH_TIME));
     }
 }
@@ -180,21 +238,28 @@ fn identity_is_read_from_utsname_and_vmcoreinfo() {
 #[test]
 fn a_compound_page_may_cross_sections() {
     for generation in [Generation::V5_10, Generation::V6_6, Generation::V7_1] {
-        let kernel = FakeKernel::new(generation).ram(0x1800_0000..0x1810_0000).compound(0x1_0000, 16, Kind::Hugetlb);
+        let kernel = FakeKernel::new(generation)
+            .ram(0x1800_0000..0x1810_0000)
+            .compound(0x1_0000, 16, Kind::Hugetlb);
         let vmcore = kernel.build();
         let dead = open(&vmcore, true);
         for level in [7, 8] {
             let (_, file) = write(&dead, &options(level, Compression::Snappy, 0));
             check(&vmcore, level, file);
         }
-        assert!(!vmcore.kept(8).contains(&0x1_8000), "the next section is part of the test");
+        assert!(
+            !vmcore.kept(8).contains(&0x1_8000),
+            "the next section is part of the test"
+        );
     }
 }
 
 /// Memory behind the last section with struct pages is not dumped: that is how makedumpfile honours `mem=`.
 #[test]
 fn memory_behind_the_last_mem_map_is_no_memory() {
-    let vmcore = FakeKernel::zoo(Generation::V6_12).ram(0x2000_0000..0x2010_0000).build();
+    let vmcore = FakeKernel::zoo(Generation::V6_12)
+        .ram(0x2000_0000..0x2010_0000)
+        .build();
     assert_eq!(vmcore.max_mapnr, 0x1_8000);
     let (_, file) = write(&open(&vmcore, true), &options(31, Compression::Snappy, 0));
     check(&vmcore, 31, file);
@@ -203,7 +268,9 @@ fn memory_behind_the_last_mem_map_is_no_memory() {
 /// Debian's cloud kernels have no `PG_hwpoison`: at levels 0 and 1 no page is looked at.
 #[test]
 fn without_hwpoison_offline_pages_go_from_level_2_on() {
-    let vmcore = FakeKernel::zoo(Generation::V6_1).without_key("NUMBER(PG_hwpoison)").build();
+    let vmcore = FakeKernel::zoo(Generation::V6_1)
+        .without_key("NUMBER(PG_hwpoison)")
+        .build();
     let dead = open(&vmcore, true);
     for level in [0, 1, 2, 16, 31] {
         let (_, file) = write(&dead, &options(level, Compression::Snappy, 0));
@@ -230,31 +297,56 @@ fn what_vmcoreinfo_does_not_say_keeps_pages() {
         let vmcore = FakeKernel::zoo(Generation::V6_12).without_key(key).build();
         let dead = open(&vmcore, true);
         let (summary, file) = write(&dead, &options(31, Compression::Snappy, 0));
-        assert!(!dead.warnings().is_empty() || !summary.warnings.is_empty(), "without {key} there is no warning");
+        assert!(
+            !dead.warnings().is_empty() || !summary.warnings.is_empty(),
+            "without {key} there is no warning"
+        );
         let dump = Dump::parse(file).unwrap();
         let kept = dump.kept();
-        let lost: Vec<_> = vmcore.kept(31).into_iter().filter(|pfn| kept.binary_search(pfn).is_err()).collect();
-        assert!(lost.is_empty(), "without {key}: {} pages too few, such as {:#x}", lost.len(), lost[0]);
+        let lost: Vec<_> = vmcore
+            .kept(31)
+            .into_iter()
+            .filter(|pfn| kept.binary_search(pfn).is_err())
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "without {key}: {} pages too few, such as {:#x}",
+            lost.len(),
+            lost[0]
+        );
     }
 }
 
 #[test]
 fn without_vmcoreinfo_everything_is_kept() {
-    let vmcore = FakeKernel::zoo(Generation::V6_12).without_vmcoreinfo().build();
+    let vmcore = FakeKernel::zoo(Generation::V6_12)
+        .without_vmcoreinfo()
+        .build();
     let dead = open(&vmcore, true);
     for level in [1, 31] {
         let (summary, file) = write(&dead, &options(level, Compression::Zlib, 0));
         let dump = Dump::parse(file).unwrap();
         assert!(dump.kept() == Vec::from_iter(vmcore.existing()));
         assert_eq!(summary.level.bits(), level & 1);
-        assert_eq!(level == 31, !dead.warnings().is_empty() || !summary.warnings.is_empty() || level == 1);
+        assert_eq!(
+            level == 31,
+            !dead.warnings().is_empty() || !summary.warnings.is_empty() || level == 1
+        );
     }
     assert!(dead.dmesg(&mut Vec::new()).is_err());
 }
 
-fn log_of(generation: Generation, records: Option<Vec<Record>>) -> (String, FakeVmcore, Option<String>) {
+fn log_of(
+    generation: Generation,
+    records: Option<Vec<Record>>,
+) -> (String, FakeVmcore, Option<String>) {
     let kernel = FakeKernel::new(generation);
-    let vmcore = if let Some(records) = records { kernel.log(records) } else { kernel }.build();
+    let vmcore = if let Some(records) = records {
+        kernel.log(records)
+    } else {
+        kernel
+    }
+    .build();
     let mut log = Vec::new();
     let summary = open(&vmcore, true).dmesg(&mut log).unwrap();
     assert_eq!(summary.bytes, log.len() as u64);
@@ -266,7 +358,10 @@ fn the_log_is_the_records() {
     for generation in Generation::ALL {
         let (log, vmcore, panic_line) = log_of(generation, None);
         assert_eq!(log, vmcore.log, "{generation:?}");
-        assert_eq!(panic_line.as_deref(), Some("Kernel panic - not syncing: sysrq triggered crash"));
+        assert_eq!(
+            panic_line.as_deref(),
+            Some("Kernel panic - not syncing: sysrq triggered crash")
+        );
     }
 }
 
@@ -274,7 +369,9 @@ fn the_log_is_the_records() {
 #[test]
 fn a_record_may_end_exactly_at_the_end_of_the_ring() {
     for generation in [Generation::V6_12, Generation::V6_18] {
-        let records = (0..TEXT / 256).map(|i| Record::new(i * 1_000_000, &format!("{i:0248}"))).collect();
+        let records = (0..TEXT / 256)
+            .map(|i| Record::new(i * 1_000_000, &format!("{i:0248}")))
+            .collect();
         let (log, vmcore, _) = log_of(generation, Some(records));
         assert_eq!(log, vmcore.log, "{generation:?}");
         let first = usize::from(generation < Generation::V6_18);
@@ -286,8 +383,14 @@ fn a_record_may_end_exactly_at_the_end_of_the_ring() {
 #[test]
 fn a_full_ring_holds_the_last_records() {
     for generation in [Generation::V5_10, Generation::V6_18] {
-        let texts = |count: u64, len: u64| (0..count).map(move |i| Record::new(i * 1_000_000, &"x".repeat((i % len + 1) as usize)));
-        for records in [texts(300, 10).collect::<Vec<_>>(), texts(100, 97).collect(), texts(700, 300).collect()] {
+        let texts = |count: u64, len: u64| {
+            (0..count).map(move |i| Record::new(i * 1_000_000, &"x".repeat((i % len + 1) as usize)))
+        };
+        for records in [
+            texts(300, 10).collect::<Vec<_>>(),
+            texts(100, 97).collect(),
+            texts(700, 300).collect(),
+        ] {
             let (log, vmcore, _) = log_of(generation, Some(records));
             assert_eq!(log, vmcore.log, "{generation:?}");
             assert!((5..COUNT as usize).contains(&log.lines().count()));
@@ -297,7 +400,13 @@ fn a_full_ring_holds_the_last_records() {
 
 /// CRC-32 (IEEE 802.3), bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    let step = |crc: u32| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0xedb8_8320
+        } else {
+            crc >> 1
+        }
+    };
     let byte = |crc: u32, b: &u8| (0..8).fold(crc ^ u32::from(*b), |crc, _| step(crc));
     !bytes.iter().fold(!0, byte)
 }

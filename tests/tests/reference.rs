@@ -2,6 +2,12 @@
 //!
 //! This holds the yardstick of the other offline tests to its model; without the variable there is nothing to do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, on a 64-bit host"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::dump_reader::Dump;
@@ -76,7 +82,10 @@ fn keeps_what_the_synthetic_kernels_expect() {
                 Dump::open(&path).unwrap_or_else(|e| panic!("{generation:?} level {level}: {e:#}"));
             assert_eq!(dump.max_mapnr, vmcore.max_mapnr);
             assert_eq!(dump.phys_base, vmcore.phys_base);
-            assert!(dump.existing == Vec::from_iter(vmcore.existing()), "{generation:?} level {level}: bitmap 1");
+            assert!(
+                dump.existing == Vec::from_iter(vmcore.existing()),
+                "{generation:?} level {level}: bitmap 1"
+            );
             vmcore.compare_kept(level, &dump.kept()).unwrap();
             for pfn in dump.kept() {
                 assert!(

@@ -1,0 +1,40 @@
+//! A file in memory as the output of a dump.
+
+use baredump::format::Out;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// A dump of a synthetic kernel can't be larger, whatever its vmcore claims.
+const MAX_SIZE: u64 = 64 << 20;
+
+/// A file in memory; writing or reserving more than 64 MiB is a failure of the test.
+#[derive(Default, Debug)]
+pub struct MemoryFile(Mutex<Vec<u8>>);
+
+impl MemoryFile {
+    /// What was written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Out for MemoryFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        assert!(
+            end <= MAX_SIZE,
+            "writes {} bytes at {offset:#x}",
+            bytes.len()
+        );
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = file.len().max(end as usize);
+        file.resize(len, 0);
+        file[offset as usize..end as usize].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        assert!(len <= MAX_SIZE, "reserves {len} bytes");
+        Ok(())
+    }
+}
