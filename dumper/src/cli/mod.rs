@@ -10,7 +10,7 @@ mod info;
 mod options;
 mod verify;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -30,10 +30,13 @@ enum Failure {
 
 type Done = Result<(), Failure>;
 
-/// Runs what `args` (without the program's name) ask for. `name` is the name it was called by.
+/// Runs what `args` ask for; the first is the name the program was called by.
 #[must_use]
-pub fn run(name: &OsStr, args: Vec<OsString>) -> ExitCode {
-    let base = Path::new(name).file_name().unwrap_or_default();
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let name = args.next().unwrap_or_default();
+    let base = Path::new(&name).file_name().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
     let first = args.first().map(|a| a.to_string_lossy().into_owned());
     let compatible = base == "makedumpfile" || first.as_deref().is_some_and(is_foreign_option);
     let result = if compatible {

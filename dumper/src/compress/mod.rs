@@ -1,6 +1,11 @@
-//! Page compression.
+//! Page compression: one page in, fewer bytes out, or the page as it is.
+
+mod codecs;
+
+pub use codecs::{Codec, Decompressor, codec};
 
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// How pages are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -15,4 +20,48 @@ pub enum Compression {
     /// zstd frames, level 1.
     #[default]
     Zstd,
+}
+
+impl Compression {
+    /// Every choice with its name and its bit in the header's status and in page descriptors (makedumpfile's `DUMP_DH_COMPRESSED_*`).
+    pub const ALL: [(Self, &'static str, u32); 4] = [
+        (Self::None, "none", 0),
+        (Self::Zlib, "zlib", 0x1),
+        (Self::Snappy, "snappy", 0x4),
+        (Self::Zstd, "zstd", 0x20),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(c, ..)| *c == self)
+            .map_or("none", |(_, name, _)| name)
+    }
+
+    /// Its flag.
+    #[must_use]
+    pub fn flag(self) -> u32 {
+        Self::ALL
+            .iter()
+            .find(|(c, ..)| *c == self)
+            .map_or(0, |(_, _, flag)| *flag)
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(_, name, _)| *name == text);
+        found.map(|(c, ..)| *c).ok_or_else(|| {
+            format!("unknown compression '{text}': known are zstd, zlib, snappy and none")
+        })
+    }
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }

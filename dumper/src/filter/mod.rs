@@ -1,5 +1,13 @@
 //! Which pages are kept.
 
+mod bitmap;
+mod scan;
+
+pub use bitmap::Bitmap;
+pub use scan::{Counts, scan};
+
+use crate::addr::{PageSize, Pfn, PhysAddr};
+use crate::vmcore::Vmcore;
 use serde::{Deserialize, Serialize};
 
 /// A dump level as makedumpfile's `-d`: 1 zero pages, 2 page cache, 4 private page cache, 8 user pages, 16 free pages.
@@ -10,15 +18,31 @@ pub struct DumpLevel(u8);
 impl DumpLevel {
     /// Everything that can be dropped is dropped.
     pub const MAX: Self = Self(31);
+    /// Nothing is dropped but poisoned and offline pages.
+    pub const NONE: Self = Self(0);
 
     /// A level; `None` above 31.
+    #[must_use]
     pub const fn new(bits: u8) -> Option<Self> {
         if bits <= 31 { Some(Self(bits)) } else { None }
     }
 
     /// The bits.
+    #[must_use]
     pub const fn bits(self) -> u8 {
         self.0
+    }
+
+    /// Pages full of zeros are stored once.
+    #[must_use]
+    pub const fn shares_zero_pages(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// The same level with only the zero bit left: what can be had without knowing the kernel.
+    #[must_use]
+    pub const fn zero_only(self) -> Self {
+        Self(self.0 & 1)
     }
 }
 
@@ -33,4 +57,44 @@ impl From<DumpLevel> for u8 {
     fn from(level: DumpLevel) -> Self {
         level.0
     }
+}
+
+impl std::fmt::Display for DumpLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The pfn behind the last page of any segment.
+#[must_use]
+pub fn max_mapnr(core: &Vmcore, page: PageSize) -> u64 {
+    core.extents().end().div_ceil(page.bytes() as u64)
+}
+
+/// Fills `map` with the pages that exist: a segment's first and last page count even when it covers only a part of them, as in
+/// makedumpfile's non-cyclic mode.
+pub fn set_existing(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
+    for extent in core.extents().iter() {
+        map.set_range(
+            page.pfn(PhysAddr::new(extent.start)).raw(),
+            extent.end.div_ceil(page.bytes() as u64),
+        );
+    }
+}
+
+/// Removes from `map` the pages that lie wholly in a segment's tail that is not in the file (a vmcore that was filtered before).
+pub fn clear_without_data(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
+    for extent in core.extents().iter().filter(|e| e.offset.is_none()) {
+        map.clear_range(
+            extent.start.div_ceil(page.bytes() as u64),
+            page.pfn(PhysAddr::new(extent.end)).raw(),
+        );
+    }
+}
+
+/// Whether the first byte of `pfn` is in the file: only such pages are judged.
+fn is_judged(core: &Vmcore, page: PageSize, pfn: u64) -> bool {
+    let addr = page.phys(Pfn::new(pfn));
+    addr.and_then(|a| core.extents().find(a))
+        .is_some_and(|e| e.offset.is_some())
 }

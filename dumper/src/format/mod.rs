@@ -1,5 +1,7 @@
 //! Dump formats.
 
+pub mod kdump;
+
 use std::io;
 
 /// A file being written at any offset.
@@ -15,4 +17,10 @@ pub trait Out: Sync {
     /// # Errors
     /// When there is no space for them.
     fn reserve(&self, len: u64) -> io::Result<()>;
+
+    /// Cuts or extends the file to `len` bytes.
+    ///
+    /// # Errors
+    /// As ftruncate(2).
+    fn set_len(&self, len: u64) -> io::Result<()>;
 }

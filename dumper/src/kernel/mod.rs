@@ -1,1 +1,24 @@
-//! What is known of the dead kernel.
+//! What is known of the dead kernel: VMCOREINFO, virtual memory, mem_section, struct page, the log.
+
+pub mod memmap;
+pub mod page;
+pub mod printk;
+pub mod utsname;
+pub mod virt;
+mod vmcoreinfo;
+
+pub use vmcoreinfo::VmcoreInfo;
+
+use crate::addr::{PageSize, VirtAddr};
+use crate::arch::Arch;
+
+/// The facts that every other question about the kernel needs.
+#[derive(Clone, Copy)]
+pub struct Basics {
+    /// Its architecture.
+    pub arch: &'static dyn Arch,
+    /// Its page size.
+    pub page_size: PageSize,
+    /// The lowest address that a pointer to data can have.
+    pub kernel_base: VirtAddr,
+}

@@ -1,0 +1,53 @@
+//! `baredump dmesg`.
+
+use super::options::Simple;
+use super::{Done, Failure, complain, help, print};
+use crate::dump::{DeadKernel, Error};
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+pub(super) fn run(args: Vec<OsString>) -> Done {
+    let args = Simple::parse(args, false)?;
+    if args.help {
+        return print(help::DMESG);
+    }
+    match args.files.as_slice() {
+        [vmcore] => {
+            let kernel = super::dump::open(vmcore)?;
+            write(&kernel, &mut io::stdout().lock())
+        }
+        [vmcore, out] => save(vmcore, out, false),
+        files => Err(Failure::Usage(format!(
+            "expected VMCORE and perhaps OUT, found {} file name(s)",
+            files.len()
+        ))),
+    }
+}
+
+/// Writes the log to a file; a failed one is removed.
+pub(super) fn save(vmcore: &Path, out: &Path, replace: bool) -> Done {
+    let kernel = super::dump::open(vmcore)?;
+    let file =
+        super::dump::create(out, replace).map_err(|e| super::dump::output_failed(out, &e))?;
+    let result = write(&kernel, &mut file.file());
+    if result.is_err() {
+        let _ = std::fs::remove_file(out);
+    }
+    result
+}
+
+fn write(kernel: &DeadKernel, out: &mut dyn Write) -> Done {
+    for warning in kernel.warnings() {
+        complain(&format!("warning: {warning}"));
+    }
+    let mut out = BufWriter::new(out);
+    let result = kernel
+        .dmesg(&mut out)
+        .and_then(|_| out.flush().map_err(Error::Output));
+    match result {
+        Ok(()) => Ok(()),
+        Err(Error::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(Failure::Failed(e.to_string())),
+    }
+}

@@ -1,0 +1,136 @@
+//! `baredump info`: what a vmcore or a dump holds.
+
+use super::options::Simple;
+use super::{Done, Failure, help, print};
+use crate::compress::Compression;
+use crate::dump::DeadKernel;
+use crate::format::kdump::{Dump, ReadError};
+use crate::kernel::VmcoreInfo;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// One page of facts; what a file does not say is left out.
+#[derive(Serialize, Default)]
+struct Facts {
+    file: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    architecture: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel_release: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crash_time: Option<i64>,
+    cpus: i64,
+    page_size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    segments: Option<usize>,
+    memory_bytes: u64,
+    max_mapnr: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dump_level: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_bytes: Option<u64>,
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(args: Vec<OsString>) -> Done {
+    let args = Simple::parse(args, true)?;
+    if args.help {
+        return print(help::INFO);
+    }
+    let [path] = args.files.as_slice() else {
+        return Err(Failure::Usage(format!(
+            "expected one FILE, found {} file name(s)",
+            args.files.len()
+        )));
+    };
+    let facts = match Dump::open(path) {
+        Ok(dump) => of_dump(path, &dump),
+        Err(ReadError::NotADump(_)) => of_vmcore(path)?,
+        Err(e) => return Err(Failure::Input(format!("{}: {e}", path.display()))),
+    };
+    let value = serde_json::to_value(&facts).map_err(|e| Failure::Failed(e.to_string()))?;
+    if args.json {
+        return print(&format!("{value:#}\n"));
+    }
+    let mut text = String::new();
+    for (name, value) in value.as_object().into_iter().flatten() {
+        match value {
+            serde_json::Value::String(s) => {
+                text += &format!("{:16}{}\n", name.replace('_', " "), s.escape_debug())
+            }
+            serde_json::Value::Array(lines) => {
+                for line in lines {
+                    text += &format!("{:16}{}\n", "warning", line.as_str().unwrap_or_default());
+                }
+            }
+            other => text += &format!("{:16}{other}\n", name.replace('_', " ")),
+        }
+    }
+    print(&text)
+}
+
+fn of_dump(path: &Path, dump: &Dump) -> Facts {
+    let text = |index| Some(dump.utsname(index)).filter(|s| !s.is_empty());
+    let info = dump
+        .vmcoreinfo()
+        .ok()
+        .flatten()
+        .map(|t| VmcoreInfo::parse(&t))
+        .unwrap_or_default();
+    let compression = Compression::ALL
+        .iter()
+        .find(|(_, _, flag)| *flag != 0 && dump.status() & flag != 0);
+    Facts {
+        file: path.display().to_string(),
+        kind: "kdump-compressed dump",
+        architecture: text(4),
+        kernel_release: text(2),
+        host: text(1),
+        build_id: info.text("BUILD-ID").map(str::to_owned),
+        crash_time: Some(dump.crash_time()).filter(|t| *t != 0),
+        cpus: dump.cpus().into(),
+        page_size: dump.page_size().bytes(),
+        memory_bytes: dump.exists().count() * dump.page_size().bytes() as u64,
+        max_mapnr: dump.exists().len(),
+        dump_level: Some(dump.level()),
+        compression: Some(compression.map_or("none", |(_, name, _)| *name)),
+        pages: Some(dump.kept().count()),
+        complete: Some(!dump.is_incomplete()),
+        file_bytes: Some(dump.len()),
+        ..Facts::default()
+    }
+}
+
+fn of_vmcore(path: &Path) -> Result<Facts, Failure> {
+    let kernel: DeadKernel = super::dump::open(path)?;
+    let (core, identity) = (kernel.core(), kernel.identity());
+    Ok(Facts {
+        file: path.display().to_string(),
+        kind: "ELF vmcore",
+        architecture: kernel.arch().map(|a| a.name().to_owned()),
+        kernel_release: identity.release.clone(),
+        host: identity.nodename.clone(),
+        build_id: identity.build_id.clone(),
+        crash_time: identity.crash_time,
+        cpus: core.notes().cpus.into(),
+        page_size: kernel.page_size().bytes(),
+        segments: Some(core.segments().len()),
+        memory_bytes: core.extents().iter().map(|e| e.end - e.start).sum(),
+        max_mapnr: crate::filter::max_mapnr(core, kernel.page_size()),
+        complete: Some(!core.is_truncated()),
+        warnings: kernel.warnings().to_vec(),
+        ..Facts::default()
+    })
+}

@@ -1,0 +1,34 @@
+//! `baredump verify`.
+
+use super::options::Simple;
+use super::{Done, Failure, help, print};
+use crate::dump::Observer;
+use crate::format::kdump::Dump;
+use crate::progress::Terminal;
+use std::ffi::OsString;
+
+pub(super) fn run(args: Vec<OsString>) -> Done {
+    let args = Simple::parse(args, false)?;
+    if args.help {
+        return print(help::VERIFY);
+    }
+    let [path] = args.files.as_slice() else {
+        return Err(Failure::Usage(format!(
+            "expected one DUMP, found {} file name(s)",
+            args.files.len()
+        )));
+    };
+    let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
+    let dump = Dump::open(path).map_err(|e| failed(&e))?;
+    let mut terminal = Terminal::new(dump.page_size().bytes() as u64, false);
+    let result = dump.verify(&mut |done, total| terminal.progress("verify", done, total));
+    terminal.end();
+    let counts = result.map_err(|e| failed(&e))?;
+    print(&format!(
+        "{}: ok: {} pages ({} of zeros), {} bytes of page data\n",
+        path.display(),
+        counts.pages,
+        counts.zero,
+        counts.bytes
+    ))
+}

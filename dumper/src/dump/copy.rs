@@ -1,0 +1,348 @@
+//! The copy: chunks of kept pages are read, compressed and appended, by this thread or by workers.
+//!
+//! A chunk is a run of kept pages that is compressed on its own. Chunks are appended in pfn order whoever compressed them, so the
+//! file is the same for any number of threads. Memory is one buffer per chunk under way, and their number is fixed.
+
+use super::{Error, Observer, Options, Selection};
+use crate::addr::{PageSize, Pfn};
+use crate::compress::{self, Codec, Compression};
+use crate::filter::Bitmap;
+use crate::format::kdump::{PageDesc, Place, Writer};
+use crate::vmcore::{ReadFault, Reader, Vmcore};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
+
+/// Uncompressed bytes of a chunk.
+const CHUNK: usize = 1 << 20;
+/// Buffers per worker: one being filled, one waiting to be written.
+const BUFFERS: usize = 2;
+/// More threads than this never pay.
+const MAX_THREADS: usize = 64;
+
+/// What was copied.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// Pages whose descriptors were written.
+    pub(super) pages: u64,
+    /// Pages of zeros among them.
+    pub(super) zero: u64,
+    /// Pages that could not be read.
+    pub(super) unreadable: u64,
+    /// The output failed here.
+    pub(super) failed: Option<io::Error>,
+}
+
+/// A chunk on its way: pages as they will be in the file.
+struct Chunk {
+    number: u64,
+    places: Vec<Place>,
+    data: Vec<u8>,
+    used: usize,
+    zero: u64,
+    unreadable: u64,
+}
+
+/// Hands out runs of kept pages.
+struct Runs<'a> {
+    kept: &'a Bitmap,
+    next: u64,
+    number: u64,
+    per_chunk: u64,
+}
+
+impl Runs<'_> {
+    /// Number of the chunk and its first pfn; `None` after the last.
+    fn take(&mut self) -> Option<(u64, u64)> {
+        let first = self.kept.next(self.next)?;
+        let mut pfn = first;
+        for _ in 1..self.per_chunk {
+            match self.kept.next(pfn + 1) {
+                Some(next) => pfn = next,
+                None => break,
+            }
+        }
+        self.next = pfn + 1;
+        self.number += 1;
+        Some((self.number - 1, first))
+    }
+}
+
+/// One thread's tools.
+struct Worker<'a> {
+    reader: Reader<'a>,
+    page_size: PageSize,
+    codec: Option<Box<dyn Codec>>,
+    flag: u32,
+    share_zero: bool,
+    per_chunk: usize,
+    page: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        core: &'a Vmcore,
+        page_size: PageSize,
+        selection: &Selection,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let codec = compress::codec(options.compression);
+        if codec.is_none() && options.compression != Compression::None {
+            return Err(Error::Memory("the compressor"));
+        }
+        Ok(Self {
+            reader: core.reader(options.mmap),
+            page_size,
+            codec,
+            flag: options.compression.flag(),
+            share_zero: selection.level.shares_zero_pages(),
+            per_chunk: CHUNK / page_size.bytes(),
+            page: vec![0; page_size.bytes()],
+        })
+    }
+
+    fn buffer(&self) -> Result<Chunk, Error> {
+        let bytes = self.page_size.bytes();
+        let spare = self.codec.as_ref().map_or(bytes, |c| c.bound(bytes));
+        let memory = |_| Error::Memory("the page buffers");
+        let mut data = Vec::new();
+        data.try_reserve_exact(CHUNK + spare).map_err(memory)?;
+        data.resize(CHUNK + spare, 0);
+        let mut places = Vec::new();
+        places.try_reserve_exact(self.per_chunk).map_err(memory)?;
+        Ok(Chunk {
+            number: 0,
+            places,
+            data,
+            used: 0,
+            zero: 0,
+            unreadable: 0,
+        })
+    }
+
+    /// Fills `chunk` with the run of kept pages that begins at `first`.
+    fn fill(&mut self, kept: &Bitmap, first: u64, chunk: &mut Chunk) {
+        chunk.places.clear();
+        (chunk.used, chunk.zero, chunk.unreadable) = (0, 0, 0);
+        let mut pfn = Some(first);
+        while let Some(this) = pfn {
+            let place = self.place(this, chunk);
+            chunk.places.push(place);
+            if chunk.places.len() == self.per_chunk {
+                break;
+            }
+            pfn = kept.next(this + 1);
+        }
+    }
+
+    fn place(&mut self, pfn: u64, chunk: &mut Chunk) -> Place {
+        if let Err(error) = self
+            .reader
+            .read_page(Pfn::new(pfn), self.page_size, &mut self.page)
+        {
+            // A page that is in no segment cannot be in the bitmap; anything else is a page that is lost.
+            debug_assert!(!matches!(error.why, ReadFault::Hole));
+            chunk.unreadable += 1;
+            return Place::Lost;
+        }
+        if self.share_zero && is_zero(&self.page) {
+            chunk.zero += 1;
+            return Place::Zero;
+        }
+        let start = chunk.used;
+        let room = &mut chunk.data[start..];
+        let compressed = self
+            .codec
+            .as_mut()
+            .and_then(|codec| codec.compress(&self.page, room));
+        let (size, flags) = match compressed {
+            Some(size) => (size, self.flag),
+            None => {
+                room[..self.page.len()].copy_from_slice(&self.page);
+                (self.page.len(), 0)
+            }
+        };
+        chunk.used += size;
+        let fits = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Place::Data {
+            offset: fits(start),
+            size: fits(size),
+            flags,
+        }
+    }
+}
+
+/// Whether every byte is zero; most pages that are not show it in their first words.
+fn is_zero(page: &[u8]) -> bool {
+    let (head, rest) = page.split_at(page.len().min(64));
+    head.iter().all(|b| *b == 0)
+        && rest
+            .chunks(256)
+            .all(|c| c.iter().fold(0, |a, b| a | b) == 0)
+}
+
+/// Appends chunks in order and counts.
+struct Appender<'w, 'o, 'p> {
+    writer: &'w mut Writer<'o>,
+    descs: Vec<PageDesc>,
+    copied: Copied,
+    total: u64,
+    observer: &'p mut dyn Observer,
+}
+
+impl Appender<'_, '_, '_> {
+    fn append(&mut self, chunk: &Chunk) {
+        if let Err(error) =
+            self.writer
+                .append(&chunk.places, &chunk.data[..chunk.used], &mut self.descs)
+        {
+            self.copied.failed = Some(error);
+            return;
+        }
+        self.copied.pages += chunk.places.len() as u64;
+        self.copied.zero += chunk.zero;
+        self.copied.unreadable += chunk.unreadable;
+        self.observer
+            .progress("copy", self.copied.pages, self.total);
+    }
+}
+
+/// Copies all kept pages. A failing output ends the copy; what is written by then counts.
+pub(super) fn copy(
+    core: &Vmcore,
+    page_size: PageSize,
+    selection: &Selection,
+    options: &Options,
+    writer: &mut Writer<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Copied, Error> {
+    let kept = &selection.kept;
+    let per_chunk = (CHUNK / page_size.bytes()) as u64;
+    let runs = Runs {
+        kept,
+        next: 0,
+        number: 0,
+        per_chunk,
+    };
+    let total = kept.count();
+    let descs = Vec::with_capacity(CHUNK / page_size.bytes());
+    let appender = Appender {
+        writer,
+        descs,
+        copied: Copied::default(),
+        total,
+        observer,
+    };
+    let threads = options.threads.min(MAX_THREADS);
+    let workers: Result<Vec<_>, _> = (0..threads.max(1))
+        .map(|_| Worker::new(core, page_size, selection, options))
+        .collect();
+    let workers = workers?;
+    if threads == 0 {
+        alone(kept, runs, workers, appender)
+    } else {
+        together(kept, runs, workers, appender)
+    }
+}
+
+fn alone(
+    kept: &Bitmap,
+    mut runs: Runs<'_>,
+    workers: Vec<Worker<'_>>,
+    mut appender: Appender<'_, '_, '_>,
+) -> Result<Copied, Error> {
+    let Some(mut worker) = workers.into_iter().next() else {
+        return Ok(appender.copied);
+    };
+    let mut chunk = worker.buffer()?;
+    while let Some((_, first)) = runs.take() {
+        worker.fill(kept, first, &mut chunk);
+        appender.append(&chunk);
+        if appender.copied.failed.is_some() {
+            break;
+        }
+    }
+    Ok(appender.copied)
+}
+
+/// Workers take an empty buffer first and a run after it: the oldest run under way always has a buffer, so nobody waits for
+/// somebody who waits for him.
+fn together(
+    kept: &Bitmap,
+    runs: Runs<'_>,
+    workers: Vec<Worker<'_>>,
+    mut appender: Appender<'_, '_, '_>,
+) -> Result<Copied, Error> {
+    let (empty_tx, empty_rx) = mpsc::channel();
+    let (full_tx, full_rx) = mpsc::channel();
+    let buffers = workers.len() * BUFFERS;
+    for worker in workers.iter().cycle().take(buffers) {
+        let _ = empty_tx.send(worker.buffer()?);
+    }
+    let source = Mutex::new((empty_rx, runs));
+    std::thread::scope(|scope| {
+        for worker in workers {
+            let (source, full) = (&source, full_tx.clone());
+            scope.spawn(move || work(worker, kept, source, &full));
+        }
+        drop(full_tx);
+        in_order(&full_rx, empty_tx, &mut appender);
+    });
+    Ok(appender.copied)
+}
+
+fn work(
+    mut worker: Worker<'_>,
+    kept: &Bitmap,
+    source: &Mutex<(Receiver<Chunk>, Runs<'_>)>,
+    full: &Sender<Chunk>,
+) {
+    loop {
+        let (mut chunk, first) = {
+            let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(mut chunk) = source.0.recv() else {
+                return;
+            };
+            let Some((number, first)) = source.1.take() else {
+                return;
+            };
+            chunk.number = number;
+            (chunk, first)
+        };
+        worker.fill(kept, first, &mut chunk);
+        if full.send(chunk).is_err() {
+            return;
+        }
+    }
+}
+
+/// Appends chunks by number and gives their buffers back. Ends when all workers have, or the output failed: then no buffer goes
+/// back and the workers run dry.
+fn in_order(full: &Receiver<Chunk>, empty: Sender<Chunk>, appender: &mut Appender<'_, '_, '_>) {
+    let mut waiting: VecDeque<Option<Chunk>> = VecDeque::new();
+    let mut next = 0;
+    let mut empty = Some(empty);
+    for chunk in full {
+        let place = usize::try_from(chunk.number - next).unwrap_or(usize::MAX);
+        if place >= waiting.len() {
+            waiting.resize_with(place + 1, || None);
+        }
+        waiting[place] = Some(chunk);
+        while let Some(Some(_)) = waiting.front() {
+            let Some(Some(chunk)) = waiting.pop_front() else {
+                break;
+            };
+            next += 1;
+            if appender.copied.failed.is_some() {
+                continue;
+            }
+            appender.append(&chunk);
+            if appender.copied.failed.is_some() {
+                empty = None;
+            } else if let Some(empty) = &empty {
+                let _ = empty.send(chunk);
+            }
+        }
+    }
+}

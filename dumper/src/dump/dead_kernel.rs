@@ -1,0 +1,238 @@
+//! The dead kernel as far as it can be understood.
+
+use super::{DmesgSummary, Error, Judging};
+use crate::addr::{PageSize, VirtAddr};
+use crate::arch::{self, Arch, PageTables};
+use crate::filter::DumpLevel;
+use crate::kernel::memmap::MemMap;
+use crate::kernel::page::PageRules;
+use crate::kernel::utsname::Utsname;
+use crate::kernel::virt::VirtMem;
+use crate::kernel::{Basics, VmcoreInfo, printk};
+use crate::vmcore::{PhysMem, Vmcore};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+
+/// Facts about the dead kernel for names and reports; everything that could not be read is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// `utsname.nodename`, raw: hostile input.
+    pub nodename: Option<String>,
+    /// `OSRELEASE` or `utsname.release`.
+    pub release: Option<String>,
+    /// `BUILD-ID`.
+    pub build_id: Option<String>,
+    /// `CRASHTIME`, seconds since 1970.
+    pub crash_time: Option<i64>,
+}
+
+/// An opened vmcore and what its notes and memory say.
+pub struct DeadKernel {
+    core: Vmcore,
+    info: VmcoreInfo,
+    page_size: PageSize,
+    arch: Option<&'static dyn Arch>,
+    tables: Result<Box<dyn PageTables>, String>,
+    utsname: Option<Utsname>,
+    identity: Identity,
+    warnings: Vec<String>,
+    mmap: bool,
+}
+
+impl DeadKernel {
+    /// Opens a vmcore and learns what it can. What cannot be learned is in [`DeadKernel::warnings`] and lowers the level later.
+    ///
+    /// # Errors
+    /// When the file is no ELF vmcore or has no memory in it.
+    pub fn open(vmcore: &Path, mmap: bool) -> Result<Self, Error> {
+        let core = Vmcore::open(vmcore)?;
+        let mut warnings = core.warnings().to_vec();
+        let info = VmcoreInfo::parse(
+            core.notes()
+                .vmcoreinfo
+                .as_ref()
+                .map_or(&[], |(_, text)| text),
+        );
+        if info.is_empty() {
+            warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
+        }
+        let page_size = info
+            .text("PAGESIZE")
+            .and_then(|t| t.parse().ok())
+            .and_then(PageSize::new);
+        if page_size.is_none() && !info.is_empty() {
+            warnings.push("VMCOREINFO has no usable PAGESIZE; 4096 is assumed".into());
+        }
+        let page_size = page_size.unwrap_or(PageSize::K4);
+        let arch = arch::by_elf_machine(core.machine());
+        let tables = find_tables(&core, &info, arch);
+        let utsname = match &tables {
+            Ok(tables) => Utsname::read(&VirtMem::new(&core.reader(mmap), tables.as_ref()), &info),
+            Err(why) => Err(why.clone()),
+        };
+        let utsname = utsname
+            .map_err(|why| {
+                if !info.is_empty() {
+                    warnings.push(why)
+                }
+            })
+            .ok();
+        let field = |index| {
+            utsname
+                .as_ref()
+                .and_then(|u| u.field(index))
+                .map(str::to_owned)
+        };
+        let identity = Identity {
+            nodename: field(1),
+            release: info
+                .text("OSRELEASE")
+                .map(str::to_owned)
+                .or_else(|| field(2)),
+            build_id: info.text("BUILD-ID").map(str::to_owned),
+            crash_time: info.text("CRASHTIME").and_then(|t| t.parse().ok()),
+        };
+        Ok(Self {
+            core,
+            info,
+            page_size,
+            arch,
+            tables,
+            utsname,
+            identity,
+            warnings,
+            mmap,
+        })
+    }
+
+    /// What was not as it should be.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Names and times.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The vmcore.
+    #[must_use]
+    pub fn core(&self) -> &Vmcore {
+        &self.core
+    }
+
+    /// VMCOREINFO.
+    #[must_use]
+    pub fn info(&self) -> &VmcoreInfo {
+        &self.info
+    }
+
+    /// Its page size.
+    #[must_use]
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// Its architecture, when it is one that is read.
+    #[must_use]
+    pub fn arch(&self) -> Option<&'static dyn Arch> {
+        self.arch
+    }
+
+    /// Its utsname.
+    #[must_use]
+    pub fn utsname(&self) -> Option<&Utsname> {
+        self.utsname.as_ref()
+    }
+
+    pub(super) fn phys_base(&self) -> u64 {
+        self.arch
+            .map_or(0, |a| a.phys_base(&self.info, self.core.segments()))
+    }
+
+    /// Writes the dead kernel's log.
+    ///
+    /// # Errors
+    /// When the log cannot be found or `out` fails.
+    pub fn dmesg(&self, out: &mut dyn Write) -> Result<DmesgSummary, Error> {
+        if self.info.is_empty() {
+            return Err(Error::NoLog("the vmcore has no VMCOREINFO note".into()));
+        }
+        let tables = self
+            .tables
+            .as_ref()
+            .map_err(|why| Error::NoLog(why.clone()))?;
+        let reader = self.core.reader(self.mmap);
+        let virt = VirtMem::new(&reader, tables.as_ref());
+        printk::write(&virt, &self.info, out).map_err(|e| match e {
+            printk::Error::NotFound(why) => Error::NoLog(why),
+            printk::Error::Output(e) => Error::Output(e),
+        })
+    }
+
+    /// What is needed to judge pages.
+    ///
+    /// # Errors
+    /// A sentence that says why no page can be judged.
+    pub(super) fn judging<'a>(
+        &'a self,
+        reader: &'a dyn PhysMem,
+        level: DumpLevel,
+        max_mapnr: u64,
+    ) -> Result<Judging<'a>, String> {
+        if self.info.is_empty() {
+            return Err("the vmcore has no VMCOREINFO note".into());
+        }
+        let arch = self.arch.ok_or_else(|| {
+            format!(
+                "vmcores of ELF machine {} are not understood",
+                self.core.machine()
+            )
+        })?;
+        let tables = self.tables.as_ref().map_err(String::clone)?;
+        let rules = PageRules::new(&self.info, level)?;
+        let virt = VirtMem::new(reader, tables.as_ref());
+        let basics = Basics {
+            arch,
+            page_size: self.page_size,
+            kernel_base: tables.kernel_base(),
+        };
+        let map = MemMap::read(&virt, &basics, &self.info, self.core.extents(), max_mapnr)?;
+        Ok(Some((virt, map, rules)))
+    }
+
+    /// Virtual memory of the dead kernel, for tools.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    pub fn virt<'a>(&'a self, reader: &'a dyn PhysMem) -> Result<VirtMem<'a>, String> {
+        let tables = self.tables.as_ref().map_err(String::clone)?;
+        Ok(VirtMem::new(reader, tables.as_ref()))
+    }
+
+    /// The lowest address that a pointer to data can have; `None` when the page tables are not known.
+    #[must_use]
+    pub fn kernel_base(&self) -> Option<VirtAddr> {
+        self.tables.as_ref().ok().map(|t| t.kernel_base())
+    }
+}
+
+fn find_tables(
+    core: &Vmcore,
+    info: &VmcoreInfo,
+    arch: Option<&'static dyn Arch>,
+) -> Result<Box<dyn PageTables>, String> {
+    if info.is_empty() {
+        return Err("the vmcore has no VMCOREINFO note".into());
+    }
+    let arch = arch.ok_or_else(|| {
+        format!(
+            "vmcores of ELF machine {} are not understood",
+            core.machine()
+        )
+    })?;
+    arch.page_tables(info, core.segments())
+}

@@ -1,0 +1,293 @@
+//! The pipeline: read → filter → compress → format → out.
+
+mod copy;
+mod dead_kernel;
+
+pub use dead_kernel::{DeadKernel, Identity};
+
+use crate::compress::Compression;
+use crate::filter::{self, Bitmap, DumpLevel};
+use crate::format::Out;
+use crate::format::kdump::{Info, Writer};
+use crate::kernel::memmap::MemMap;
+use crate::kernel::page::PageRules;
+use crate::kernel::printk;
+use crate::kernel::utsname::Utsname;
+use crate::vmcore;
+use serde::{Deserialize, Serialize};
+
+/// What to dump and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which page classes are dropped.
+    pub level: DumpLevel,
+    /// How pages are compressed.
+    pub compression: Compression,
+    /// Worker threads; 0 = everything in the calling thread.
+    pub threads: usize,
+    /// Map the vmcore; otherwise it is read with pread(2) only (the careful way after a child died).
+    pub mmap: bool,
+}
+
+/// Pages by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageCounts {
+    /// Pages that exist in the dead kernel's memory map.
+    pub total: u64,
+    /// Pages in the dump (page descriptors), zero pages included.
+    pub kept: u64,
+    /// Of `kept`: pages full of zeros, stored once.
+    pub zero: u64,
+    /// Of `kept`: pages that could not be read.
+    pub unreadable: u64,
+    /// Dropped: non-private page cache.
+    pub cache: u64,
+    /// Dropped: private page cache.
+    pub cache_private: u64,
+    /// Dropped: user (anonymous, hugetlb) pages.
+    pub user: u64,
+    /// Dropped: free pages.
+    pub free: u64,
+    /// Dropped: hardware-poisoned pages.
+    pub hwpoison: u64,
+    /// Dropped: logically offline pages (ballooned, unplugged).
+    pub offline: u64,
+}
+
+/// How a dump ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every page that should be in the dump is in it.
+    Complete,
+    /// The file is a valid dump that says it is incomplete; the text says why.
+    Partial(String),
+}
+
+/// What is known at the end of a dump.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Complete or partial.
+    pub outcome: Outcome,
+    /// Pages by class.
+    pub pages: PageCounts,
+    /// Size of the dump file in bytes.
+    pub bytes: u64,
+    /// CRC-32 of the whole dump file.
+    pub crc32: u32,
+    /// The level that was in force (lower than asked for when the kernel could not be understood).
+    pub level: DumpLevel,
+    /// Everything that was not as it should be, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Hears how far the dump is. Called from the thread that called [`dump`], at least every 4096 pages.
+pub trait Observer {
+    /// `done` of `total` pages of the phase (`scan`: judged, `copy`: written).
+    fn progress(&mut self, phase: &'static str, done: u64, total: u64);
+}
+
+/// What [`DeadKernel::dmesg`] found.
+pub type DmesgSummary = printk::Summary;
+
+/// Why there is no dump or no log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The vmcore cannot be used.
+    #[error(transparent)]
+    Input(#[from] vmcore::Error),
+    /// The log cannot be found.
+    #[error("the kernel's log cannot be had: {0}")]
+    NoLog(String),
+    /// The output gave an error before anything useful was written.
+    #[error("cannot write: {0}")]
+    Output(#[source] std::io::Error),
+    /// Not enough memory for the bitmaps and buffers.
+    #[error("not enough memory for {0}")]
+    Memory(&'static str),
+    /// There is nothing to dump.
+    #[error("no page of the vmcore is left to dump")]
+    Nothing,
+}
+
+/// The decision which pages are kept.
+struct Selection {
+    exists: Bitmap,
+    kept: Bitmap,
+    level: DumpLevel,
+    counts: filter::Counts,
+    warnings: Vec<String>,
+}
+
+/// Writes a kdump-compressed dump. From its first flush on, the output is a valid dump marked incomplete; the mark is removed as the
+/// last thing when it is complete.
+///
+/// # Errors
+/// When there is nothing to read or the output fails before any page is in it. An output that fails later is a partial dump.
+pub fn dump(
+    kernel: &DeadKernel,
+    options: &Options,
+    out: &dyn Out,
+    observer: &mut dyn Observer,
+) -> Result<Summary, Error> {
+    let selection = select(kernel, options, observer)?;
+    let kept = selection.kept.count();
+    if kept == 0 {
+        return Err(Error::Nothing);
+    }
+    let core = kernel.core();
+    let notes = core.notes();
+    let machine = kernel.arch().map_or("unknown", |a| a.name());
+    let release = kernel.identity().release.as_deref().unwrap_or("unknown");
+    let utsname = kernel
+        .utsname()
+        .cloned()
+        .unwrap_or_else(|| Utsname::made_up(release, machine));
+    let info = Info {
+        utsname: utsname.0,
+        crash_time: kernel.identity().crash_time.unwrap_or(0),
+        page_size: kernel.page_size(),
+        max_mapnr: selection.kept.len(),
+        cpus: notes.cpus,
+        phys_base: kernel.phys_base(),
+        level: selection.level,
+        compression_flag: options.compression.flag(),
+        notes_size: notes.size,
+        vmcoreinfo: notes
+            .vmcoreinfo
+            .as_ref()
+            .map(|(at, text)| (*at, text.len() as u64)),
+        read_notes: &|at, buf| core.read_notes(at, buf),
+    };
+    let mut writer =
+        Writer::begin(out, &info, &selection.exists, &selection.kept).map_err(Error::Output)?;
+    let copied = copy::copy(
+        core,
+        kernel.page_size(),
+        &selection,
+        options,
+        &mut writer,
+        observer,
+    )?;
+    let reason = partial_reason(kernel, &copied, kept);
+    let (bytes, crc32) = match writer.finish(reason.is_none()) {
+        Ok(end) => end,
+        Err(e) if copied.pages == 0 => return Err(Error::Output(e)),
+        Err(e) => return Err(Error::Output(e)),
+    };
+    let counts = selection.counts;
+    Ok(Summary {
+        outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
+        pages: PageCounts {
+            total: selection.exists.count(),
+            kept,
+            zero: copied.zero,
+            unreadable: copied.unreadable,
+            cache: counts.cache,
+            cache_private: counts.cache_private,
+            user: counts.user,
+            free: counts.free,
+            hwpoison: counts.hwpoison,
+            offline: counts.offline,
+        },
+        bytes,
+        crc32,
+        level: selection.level,
+        warnings: selection.warnings,
+    })
+}
+
+fn partial_reason(kernel: &DeadKernel, copied: &copy::Copied, kept: u64) -> Option<String> {
+    if let Some(error) = &copied.failed {
+        return Some(format!(
+            "writing failed after {} of {kept} pages: {error}",
+            copied.pages
+        ));
+    }
+    if kernel.core().is_truncated() {
+        return Some(format!(
+            "the vmcore is truncated: {}",
+            kernel.core().warnings().join("; ")
+        ));
+    }
+    (copied.unreadable != 0)
+        .then(|| format!("{} of {kept} pages could not be read", copied.unreadable))
+}
+
+/// Decides which pages are kept, with as much of the level as the kernel can be understood for.
+fn select(
+    kernel: &DeadKernel,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Selection, Error> {
+    let page = kernel.page_size();
+    let core = kernel.core();
+    let mut max_mapnr = filter::max_mapnr(core, page);
+    let mut warnings = Vec::new();
+    let reader = core.reader(options.mmap);
+    let judged = kernel
+        .judging(&reader, options.level, max_mapnr)
+        .unwrap_or_else(|why| {
+            if options.level.bits() > 1 {
+                warnings.push(format!("all pages are kept: {why}"));
+            }
+            None
+        });
+    if let Some(end) = judged.as_ref().and_then(|(_, map, _)| map.end) {
+        max_mapnr = max_mapnr.min(end);
+    }
+    let memory = || Error::Memory("the bitmaps");
+    if !fits(max_mapnr) {
+        return Err(memory());
+    }
+    let mut exists = Bitmap::new(max_mapnr).ok_or_else(memory)?;
+    filter::set_existing(core, page, &mut exists);
+    let mut kept = Bitmap::new(max_mapnr).ok_or_else(memory)?;
+    filter::set_existing(core, page, &mut kept);
+    filter::clear_without_data(core, page, &mut kept);
+    let mut counts = filter::Counts::default();
+    let mut level = options.level.zero_only();
+    if let Some((virt, map, rules)) = judged {
+        level = rules.level();
+        warnings.extend(rules.warnings.iter().cloned());
+        if map.nonsense != 0 {
+            warnings.push(format!(
+                "{} memory sections have nonsense addresses; their pages are kept",
+                map.nonsense
+            ));
+        }
+        if rules.need_scan() {
+            counts = filter::scan(core, &virt, &map, &rules, page, &mut kept, &mut |pfn| {
+                observer.progress("scan", pfn.min(max_mapnr), max_mapnr);
+            });
+        }
+    }
+    if counts.unjudged != 0 {
+        warnings.push(format!(
+            "{} pages are kept because their struct pages cannot be read",
+            counts.unjudged
+        ));
+    }
+    Ok(Selection {
+        exists,
+        kept,
+        level,
+        counts,
+        warnings,
+    })
+}
+
+/// Both bitmaps must fit into half of the memory that is available: segments at absurd addresses must not end the capture by the
+/// OOM killer.
+fn fits(max_mapnr: u64) -> bool {
+    let Ok(meminfo) = std::fs::read_to_string("/proc/meminfo") else {
+        return true;
+    };
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.is_none_or(|kib| max_mapnr / 4 <= kib.saturating_mul(512))
+}
+
+/// What judging needs: virtual memory, the section table, the rules.
+type Judging<'a> = Option<(crate::kernel::virt::VirtMem<'a>, MemMap, PageRules)>;

@@ -1,0 +1,286 @@
+//! Writing a kdump-compressed file, so that it is a valid dump marked incomplete from the first flush on.
+//!
+//! Descriptors and data are two streams that grow side by side. Data go out before the descriptors that point at them; a
+//! descriptor that was never written is all zeros, which readers take for a lost page. The last write of a complete dump takes the
+//! mark out of the header.
+
+use super::bits::{Header, INCOMPLETE, PageDesc, SIGNATURE, SubHeader, VERSION};
+use crate::addr::PageSize;
+use crate::filter::{Bitmap, DumpLevel};
+use crate::format::Out;
+use crc32fast::Hasher;
+use std::io;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{I32, I64, U32, U64};
+
+/// Bytes of a bitmap or of notes that are handled at once.
+const BLOCK: usize = 64 << 10;
+
+/// What the headers say.
+pub struct Info<'a> {
+    /// Raw `struct new_utsname`.
+    pub utsname: [u8; 390],
+    /// CRASHTIME, 0 when unknown.
+    pub crash_time: i64,
+    /// Page size of the dead kernel = block size of the file.
+    pub page_size: PageSize,
+    /// One past the highest pfn.
+    pub max_mapnr: u64,
+    /// CPUs that saved their registers.
+    pub cpus: u32,
+    /// x86-64 `phys_base`, else 0.
+    pub phys_base: u64,
+    /// The level in force.
+    pub level: DumpLevel,
+    /// Flag of the compression that was asked for.
+    pub compression_flag: u32,
+    /// Size of the note segment.
+    pub notes_size: u64,
+    /// Offset within the notes and size of the VMCOREINFO text.
+    pub vmcoreinfo: Option<(u64, u64)>,
+    /// Reads the note segment.
+    #[allow(clippy::type_complexity, reason = "one use")]
+    pub read_notes: &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+}
+
+/// A part of the file that is written from its start to its end, with the CRC-32 of what was written.
+struct Stream {
+    start: u64,
+    len: u64,
+    crc: Hasher,
+}
+
+impl Stream {
+    fn at(start: u64) -> Self {
+        Self {
+            start,
+            len: 0,
+            crc: Hasher::new(),
+        }
+    }
+
+    fn append(&mut self, out: &dyn Out, bytes: &[u8]) -> io::Result<()> {
+        out.write_at(self.start + self.len, bytes)?;
+        self.crc.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Counts zeros up to `len` that are not written: they are a hole.
+    fn skip_to(&mut self, len: u64) {
+        let zeros = [0; 4096];
+        while self.len < len {
+            let part = (len - self.len).min(zeros.len() as u64);
+            self.crc
+                .update(&zeros[..usize::try_from(part).unwrap_or(0)]);
+            self.len += part;
+        }
+    }
+}
+
+/// A page as it goes into the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `size` bytes at `offset` of the chunk's data, compressed as `flags` says.
+    Data {
+        /// Offset in the chunk.
+        offset: u32,
+        /// Bytes.
+        size: u32,
+        /// The codec's flag or 0.
+        flags: u32,
+    },
+    /// The shared page of zeros.
+    Zero,
+    /// Could not be read.
+    Lost,
+}
+
+/// The writer.
+pub struct Writer<'a> {
+    out: &'a dyn Out,
+    header: Header,
+    front: Stream,
+    maps: Stream,
+    descs: Stream,
+    descs_size: u64,
+    data: Stream,
+    block: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes headers, notes and bitmaps, and reserves room for the descriptors.
+    ///
+    /// # Errors
+    /// As the output; EFBIG when a count does not fit the format.
+    pub fn begin(
+        out: &'a dyn Out,
+        info: &Info<'_>,
+        exists: &Bitmap,
+        kept: &Bitmap,
+    ) -> io::Result<Self> {
+        let too_big = || io::Error::from_raw_os_error(libc::EFBIG);
+        let block = info.page_size.bytes() as u64;
+        let sub_blocks = (size_of::<SubHeader>() as u64 + info.notes_size).div_ceil(block);
+        let half = info.max_mapnr.div_ceil(8).div_ceil(block);
+        let header = Header {
+            signature: SIGNATURE,
+            version: VERSION.into(),
+            utsname: info.utsname,
+            pad: [0; 6],
+            tv_sec: I64::new(info.crash_time),
+            tv_usec: I64::new(0),
+            status: U32::new(info.compression_flag | INCOMPLETE),
+            block_size: I32::new(i32::try_from(block).map_err(|_| too_big())?),
+            sub_hdr_size: I32::new(i32::try_from(sub_blocks).map_err(|_| too_big())?),
+            bitmap_blocks: U32::new(u32::try_from(half * 2).map_err(|_| too_big())?),
+            max_mapnr: U32::new(u32::try_from(info.max_mapnr).unwrap_or(u32::MAX)),
+            total_ram_blocks: U32::new(0),
+            device_blocks: U32::new(0),
+            written_blocks: U32::new(0),
+            current_cpu: U32::new(0),
+            nr_cpus: I32::new(i32::try_from(info.cpus).unwrap_or(i32::MAX)),
+        };
+        let maps_at = (1 + sub_blocks) * block;
+        let descs_at = maps_at + 2 * half * block;
+        let descs_size = kept.count() * size_of::<PageDesc>() as u64;
+        out.reserve(descs_at + descs_size)?;
+        let mut writer = Self {
+            out,
+            header,
+            front: Stream::at(block),
+            maps: Stream::at(maps_at),
+            descs: Stream::at(descs_at),
+            descs_size,
+            data: Stream::at(descs_at + descs_size),
+            block,
+        };
+        writer.write_header(INCOMPLETE)?;
+        writer.write_sub_header(info)?;
+        writer.write_notes(info)?;
+        writer.write_map(exists, half * block)?;
+        writer.write_map(kept, half * block)?;
+        // Readers map the bitmaps and read descriptors at once: the file must reach that far even if no page is ever written.
+        out.set_len(descs_at + descs_size)?;
+        if info.level.shares_zero_pages() {
+            writer.data.append(out, &vec![0; info.page_size.bytes()])?;
+        }
+        Ok(writer)
+    }
+
+    fn write_header(&mut self, incomplete: u32) -> io::Result<()> {
+        self.header
+            .status
+            .set(self.header.status.get() & !INCOMPLETE | incomplete);
+        self.out.write_at(0, self.header.as_bytes())
+    }
+
+    fn write_sub_header(&mut self, info: &Info<'_>) -> io::Result<()> {
+        let offset_note = self.block + size_of::<SubHeader>() as u64;
+        let has_notes = info.notes_size != 0;
+        let sub = SubHeader {
+            phys_base: U64::new(info.phys_base),
+            dump_level: I32::new(i32::from(info.level.bits())),
+            split: I32::new(0),
+            start_pfn: U64::new(0),
+            end_pfn: U64::new(0),
+            offset_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(at, _)| offset_note + at)),
+            size_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(_, size)| size)),
+            offset_note: U64::new(if has_notes { offset_note } else { 0 }),
+            size_note: U64::new(info.notes_size),
+            offset_eraseinfo: U64::new(0),
+            size_eraseinfo: U64::new(0),
+            start_pfn_64: U64::new(0),
+            end_pfn_64: U64::new(0),
+            max_mapnr: U64::new(info.max_mapnr),
+        };
+        self.front.append(self.out, sub.as_bytes())
+    }
+
+    fn write_notes(&mut self, info: &Info<'_>) -> io::Result<()> {
+        let mut buf = vec![0; BLOCK.min(usize::try_from(info.notes_size).unwrap_or(BLOCK))];
+        let mut at = 0;
+        while at < info.notes_size {
+            let part = usize::try_from(info.notes_size - at)
+                .unwrap_or(BLOCK)
+                .min(BLOCK);
+            // A note that cannot be read is zeros; the dump is worth more than its notes.
+            if (info.read_notes)(at, &mut buf[..part]).is_err() {
+                buf[..part].fill(0);
+            }
+            self.front.append(self.out, &buf[..part])?;
+            at += part as u64;
+        }
+        self.front.skip_to(self.maps.start - self.block);
+        Ok(())
+    }
+
+    fn write_map(&mut self, map: &Bitmap, size: u64) -> io::Result<()> {
+        let mut buf = vec![0; BLOCK.min(usize::try_from(size).unwrap_or(BLOCK))];
+        let mut at = 0;
+        while at < size {
+            let part = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
+            map.copy_bytes(at, &mut buf[..part]);
+            self.maps.append(self.out, &buf[..part])?;
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    /// Appends pages, in pfn order: `places` one per page, `data` what they refer to. `descs` is scratch.
+    ///
+    /// # Errors
+    /// As the output; then nothing of this call counts.
+    pub fn append(
+        &mut self,
+        places: &[Place],
+        data: &[u8],
+        descs: &mut Vec<PageDesc>,
+    ) -> io::Result<()> {
+        let base = self.data.start + self.data.len;
+        let desc = |offset, size, flags| PageDesc {
+            offset: U64::new(offset),
+            size: U32::new(size),
+            flags: U32::new(flags),
+            page_flags: U64::new(0),
+        };
+        descs.clear();
+        descs.extend(places.iter().map(|place| match *place {
+            Place::Data {
+                offset,
+                size,
+                flags,
+            } => desc(base + u64::from(offset), size, flags),
+            Place::Zero => desc(
+                self.data.start,
+                self.header.block_size.get().cast_unsigned(),
+                0,
+            ),
+            Place::Lost => desc(0, 0, 0),
+        }));
+        if !data.is_empty() {
+            self.data.append(self.out, data)?;
+        }
+        self.descs.append(self.out, descs.as_bytes())
+    }
+
+    /// Ends the dump: `complete` takes the mark out of the header. Returns size and CRC-32 of the file.
+    ///
+    /// # Errors
+    /// As the output.
+    pub fn finish(mut self, complete: bool) -> io::Result<(u64, u32)> {
+        let end = self.data.start + self.data.len;
+        self.descs.skip_to(self.descs_size);
+        self.out.set_len(end)?;
+        self.write_header(if complete { 0 } else { INCOMPLETE })?;
+        let mut first = Stream::at(0);
+        first.crc.update(self.header.as_bytes());
+        first.len = self.header.as_bytes().len() as u64;
+        first.skip_to(self.block);
+        let mut crc = first.crc;
+        for part in [&self.front, &self.maps, &self.descs, &self.data] {
+            crc.combine(&part.crc);
+        }
+        Ok((end, crc.finalize()))
+    }
+}

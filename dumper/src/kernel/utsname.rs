@@ -1,0 +1,62 @@
+//! utsname: names of the system, host, release and machine.
+//!
+//! Upstream: `include/uapi/linux/utsname.h` (`struct new_utsname`, six fields of 65 bytes); `SYMBOL(init_uts_ns)` and
+//! `OFFSET(uts_namespace.name)` (4 where it is not exported) say where.
+
+use super::VmcoreInfo;
+use super::virt::VirtMem;
+use crate::addr::VirtAddr;
+
+/// Bytes of one field, the NUL included.
+const FIELD: usize = 65;
+/// Bytes of the whole struct.
+pub const SIZE: usize = 6 * FIELD;
+
+/// The raw struct.
+#[derive(Clone, Debug)]
+pub struct Utsname(pub [u8; SIZE]);
+
+impl Utsname {
+    /// Reads it. It is believed when sysname is "Linux" and each field ends in a NUL.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn read(mem: &VirtMem<'_>, info: &VmcoreInfo) -> Result<Self, String> {
+        let namespace = info
+            .symbol("init_uts_ns")
+            .ok_or("VMCOREINFO lacks SYMBOL(init_uts_ns)")?;
+        let offset = info.offset("uts_namespace.name").unwrap_or(4);
+        let mut raw = [0; SIZE];
+        let at = VirtAddr::new(namespace)
+            .checked_add(offset as u64)
+            .ok_or("SYMBOL(init_uts_ns) is nonsense")?;
+        mem.read(at, &mut raw)
+            .map_err(|e| format!("utsname: {e}"))?;
+        let uts = Self(raw);
+        if uts.field(0) != Some("Linux") || (0..6).any(|i| raw[i * FIELD + FIELD - 1] != 0) {
+            return Err(format!("there is no utsname at virtual {at}"));
+        }
+        Ok(uts)
+    }
+
+    /// One for a kernel whose own cannot be read: just enough for readers to know the architecture.
+    #[must_use]
+    pub fn made_up(release: &str, machine: &str) -> Self {
+        let mut raw = [0; SIZE];
+        for (index, text) in [(0, "Linux"), (2, release), (3, "unknown"), (4, machine)] {
+            let len = text.len().min(FIELD - 1);
+            raw[index * FIELD..index * FIELD + len].copy_from_slice(&text.as_bytes()[..len]);
+        }
+        Self(raw)
+    }
+
+    /// Field `index` (0 sysname, 1 nodename, 2 release, 3 version, 4 machine, 5 domainname), if it is UTF-8 and not empty.
+    #[must_use]
+    pub fn field(&self, index: usize) -> Option<&str> {
+        let raw = self.0.get(index * FIELD..(index + 1) * FIELD)?;
+        let end = raw.iter().position(|b| *b == 0)?;
+        std::str::from_utf8(&raw[..end])
+            .ok()
+            .filter(|s| !s.is_empty())
+    }
+}

@@ -1,0 +1,340 @@
+//! The ELF headers of a vmcore, judged.
+//!
+//! Upstream: the kernel's `fs/proc/vmcore.c` and `kernel/crash_core.c` (`crash_prepare_elf64_headers`) write what is read here.
+//! Holds for: ELF64 little-endian core files, from Linux 3.11 on for `/proc/vmcore`, and such files with PN_XNUM.
+
+use super::Error;
+use super::extents::Extents;
+use crate::addr::PhysAddr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Physical addresses have at most 52 bits on every architecture that is read.
+const PHYS_LIMIT: u64 = 1 << 52;
+/// More program headers than any machine has; a file that claims more is not believed.
+const MAX_PHDRS: u32 = 1 << 18;
+
+const ET_CORE: u16 = 4;
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+const PN_XNUM: u16 = 0xffff;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct Ehdr {
+    ident: [u8; 16],
+    kind: U16,
+    machine: U16,
+    version: U32,
+    entry: U64,
+    phoff: U64,
+    shoff: U64,
+    flags: U32,
+    ehsize: U16,
+    phentsize: U16,
+    phnum: U16,
+    shentsize: U16,
+    shnum: U16,
+    shstrndx: U16,
+}
+const _: () = assert!(size_of::<Ehdr>() == 64);
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct Phdr {
+    kind: U32,
+    flags: U32,
+    offset: U64,
+    vaddr: U64,
+    paddr: U64,
+    filesz: U64,
+    memsz: U64,
+    align: U64,
+}
+const _: () = assert!(size_of::<Phdr>() == 56);
+
+/// A PT_LOAD that was found plausible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First physical address; need not be page aligned.
+    pub start: PhysAddr,
+    /// Kernel virtual address of `start`.
+    pub virt: u64,
+    /// Where its bytes are in the file.
+    pub offset: u64,
+    /// Bytes in the file, at most `mem_size`.
+    pub file_size: u64,
+    /// Bytes in memory; what is beyond `file_size` reads as zeros.
+    pub mem_size: u64,
+}
+
+/// What the headers say, as far as it is believed.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// `e_machine`.
+    pub machine: u16,
+    /// PT_LOADs in header order.
+    pub segments: Vec<Segment>,
+    /// The same memory as sorted, disjoint extents; where segments overlap the first in header order wins.
+    pub extents: Extents,
+    /// PT_NOTE: file offset and size.
+    pub notes: Option<(u64, u64)>,
+    /// What was not believed, a sentence each (at most [`MAX_WARNINGS`]).
+    pub warnings: Vec<String>,
+    /// The file ends before its segments do.
+    pub truncated: bool,
+}
+
+/// More than this many complaints about one file help nobody.
+const MAX_WARNINGS: usize = 16;
+
+impl Layout {
+    /// Reads and judges the headers of `file`, which is `len` bytes long.
+    ///
+    /// # Errors
+    /// When it is no 64-bit little-endian ELF core file, or no segment of it is believable.
+    pub(super) fn read(file: &File, len: u64) -> Result<Self, Error> {
+        let header = read_header(file, len)?;
+        let count = phdr_count(file, &header)?;
+        let mut layout = Self {
+            machine: header.machine.get(),
+            segments: Vec::new(),
+            extents: Extents::default(),
+            notes: None,
+            warnings: Vec::new(),
+            truncated: false,
+        };
+        let mut seen_load = false;
+        for index in 0..count {
+            let at = header
+                .phoff
+                .get()
+                .checked_add(u64::from(index) * size_of::<Phdr>() as u64);
+            let mut phdr = Phdr::new_zeroed();
+            if at.is_none_or(|at| file.read_exact_at(phdr.as_mut_bytes(), at).is_err()) {
+                layout.truncated = true;
+                layout.warn(format!(
+                    "the file ends in program header {index} of {count}"
+                ));
+                break;
+            }
+            match phdr.kind.get() {
+                PT_NOTE if layout.notes.is_none() => layout.take_notes(&phdr, len),
+                PT_LOAD => {
+                    seen_load = true;
+                    layout.take_segment(index, &phdr, len)?;
+                }
+                _ => {}
+            }
+        }
+        if !layout.segments.is_empty() {
+            return Ok(layout);
+        }
+        Err(if layout.truncated {
+            Error::Truncated { len }
+        } else if seen_load {
+            Error::NoMemory(layout.warnings.join("; "))
+        } else {
+            Error::NoMemory("it has no PT_LOAD segment".into())
+        })
+    }
+
+    fn warn(&mut self, text: String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text);
+        }
+    }
+
+    fn take_notes(&mut self, phdr: &Phdr, len: u64) {
+        let (offset, size) = (phdr.offset.get(), phdr.filesz.get());
+        if offset >= len {
+            self.truncated |= size != 0;
+            return;
+        }
+        let left = len - offset;
+        if size > left {
+            self.truncated = true;
+            self.warn(format!(
+                "the notes claim {size} bytes, the file has {left} left for them"
+            ));
+        }
+        self.notes = Some((offset, size.min(left)));
+    }
+
+    fn take_segment(&mut self, index: u32, phdr: &Phdr, len: u64) -> Result<(), Error> {
+        let (paddr, offset) = (phdr.paddr.get(), phdr.offset.get());
+        let mem_size = phdr.memsz.get();
+        let mut file_size = phdr.filesz.get().min(mem_size);
+        // All ones is the producers' way to say "this has no physical address".
+        if mem_size == 0 || paddr == u64::MAX {
+            return Ok(());
+        }
+        if paddr
+            .checked_add(mem_size)
+            .is_none_or(|end| end > PHYS_LIMIT)
+        {
+            self.warn(format!("segment {index} ignored: {mem_size:#x} bytes at physical {paddr:#x} are beyond 2^52"));
+            return Ok(());
+        }
+        if file_size != 0 && offset.checked_add(file_size).is_none_or(|end| end > len) {
+            self.truncated = true;
+            let left = len.saturating_sub(offset);
+            self.warn(format!(
+                "segment {index} at physical {paddr:#x} claims {file_size:#x} bytes, the file has {left:#x} left for it"
+            ));
+            file_size = file_size.min(left);
+            if file_size == 0 {
+                return Ok(());
+            }
+        }
+        let segment = Segment {
+            start: PhysAddr::new(paddr),
+            virt: phdr.vaddr.get(),
+            offset,
+            file_size,
+            mem_size: if self.truncated && file_size < phdr.filesz.get() {
+                file_size
+            } else {
+                mem_size
+            },
+        };
+        self.segments.try_reserve(1).map_err(|_| Error::Memory)?;
+        self.segments.push(segment);
+        self.extents.add(&segment);
+        Ok(())
+    }
+}
+
+fn read_header(file: &File, len: u64) -> Result<Ehdr, Error> {
+    if len == 0 {
+        return Err(Error::Empty);
+    }
+    let mut header = Ehdr::new_zeroed();
+    let got = file.read_at(header.as_mut_bytes(), 0)?;
+    let ident = header.ident;
+    if got < 4 || ident[..4] != *b"\x7fELF" {
+        return Err(Error::NotElf);
+    }
+    if got < size_of::<Ehdr>() {
+        return Err(Error::Truncated { len });
+    }
+    if ident[4] != 2 || ident[5] != 1 {
+        return Err(Error::Unsupported(
+            "only 64-bit little-endian vmcores are read".into(),
+        ));
+    }
+    if header.kind.get() != ET_CORE {
+        return Err(Error::Unsupported(format!(
+            "ELF type is {}, a vmcore has 4 (core)",
+            header.kind
+        )));
+    }
+    if usize::from(header.phentsize.get()) != size_of::<Phdr>() {
+        return Err(Error::Unsupported(format!(
+            "program headers are {} bytes, must be 56",
+            header.phentsize
+        )));
+    }
+    Ok(header)
+}
+
+/// The number of program headers; with PN_XNUM the real one is `sh_info` of section header 0.
+fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, Error> {
+    let mut count = u32::from(header.phnum.get());
+    if header.phnum.get() == PN_XNUM && header.shoff.get() != 0 {
+        let mut info = [0; 4];
+        if let Some(at) = header.shoff.get().checked_add(44) {
+            file.read_exact_at(&mut info, at)?;
+            count = u32::from_le_bytes(info);
+        }
+    }
+    if count == 0 || count > MAX_PHDRS {
+        return Err(Error::Unsupported(format!(
+            "it claims {count} program headers, 1 to {MAX_PHDRS} make sense"
+        )));
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(phdrs: &[Phdr], len: usize) -> File {
+        let mut header = Ehdr::new_zeroed();
+        header.ident[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        header.kind = ET_CORE.into();
+        header.machine = 62.into();
+        header.phoff = 64.into();
+        header.phentsize = 56.into();
+        header.phnum = u16::try_from(phdrs.len()).unwrap().into();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(phdrs.iter().flat_map(|p| p.as_bytes().to_vec()));
+        bytes.resize(len, 0);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        file
+    }
+
+    fn load(paddr: u64, offset: u64, size: u64) -> Phdr {
+        let (paddr, offset, filesz) = (paddr.into(), offset.into(), size.into());
+        Phdr {
+            kind: PT_LOAD.into(),
+            paddr,
+            offset,
+            filesz,
+            memsz: filesz,
+            ..Phdr::new_zeroed()
+        }
+    }
+
+    #[test]
+    fn nonsense_segments_are_ignored_with_a_word() {
+        let good = load(0x1000, 0x1000, 0x1000);
+        let wraps = load(u64::MAX - 0xfff, 0x1000, 0x2000);
+        let huge = load(0x2000, 0x1000, 18_446_677_749_210_427_392);
+        let layout = Layout::read(&file(&[wraps, huge, good], 0x2000), 0x2000).unwrap();
+        assert_eq!(layout.segments.len(), 1);
+        assert_eq!(layout.warnings.len(), 2, "{:?}", layout.warnings);
+        assert!(!layout.truncated);
+        let none = Layout::read(&file(&[huge], 0x2000), 0x2000).unwrap_err();
+        assert!(matches!(none, Error::NoMemory(_)), "{none}");
+    }
+
+    #[test]
+    fn a_short_file_is_truncated_not_refused() {
+        let layout = Layout::read(
+            &file(
+                &[load(0x1000, 0x1000, 0x4000), load(0x9000, 0x5000, 0x1000)],
+                0x2800,
+            ),
+            0x2800,
+        )
+        .unwrap();
+        assert!(layout.truncated);
+        assert_eq!(layout.segments.len(), 1);
+        assert_eq!(layout.segments[0].file_size, 0x1800);
+        assert_eq!(layout.segments[0].mem_size, 0x1800);
+    }
+
+    #[test]
+    fn what_is_no_vmcore_is_named() {
+        assert!(matches!(
+            Layout::read(&tempfile::tempfile().unwrap(), 0),
+            Err(Error::Empty)
+        ));
+        let mut text = tempfile::tempfile().unwrap();
+        text.write_all(
+            b"hello, this is a text file and no vmcore at all, but it is long enough to be read",
+        )
+        .unwrap();
+        assert!(matches!(Layout::read(&text, 80), Err(Error::NotElf)));
+        assert!(matches!(
+            Layout::read(&file(&[], 64), 64),
+            Err(Error::Unsupported(_))
+        ));
+    }
+}
