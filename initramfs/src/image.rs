@@ -120,6 +120,21 @@ pub fn release(bytes: &[u8]) -> Result<Option<String>, ImageError> {
     Ok(text)
 }
 
+/// Can the program run where there is no dynamic loader? None when it is no 64-bit little-endian ELF program.
+#[must_use]
+pub fn is_static_elf(bytes: &[u8]) -> Option<bool> {
+    const PT_INTERP: u32 = 3;
+    const PHDR_SIZE: usize = 56;
+    if !bytes.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let table = u64::from_le_bytes(*bytes.get(32..)?.first_chunk()?);
+    let count = usize::from(u16::from_le_bytes(*bytes.get(56..)?.first_chunk()?));
+    let headers = bytes.get(usize::try_from(table).ok()?..)?.chunks_exact(PHDR_SIZE).take(count);
+    let mut kinds = headers.filter_map(|header| header.first_chunk().copied().map(u32::from_le_bytes));
+    Some(!kinds.any(|kind| kind == PT_INTERP))
+}
+
 /// Writes a file of mode 0600 that is either whole or not there.
 ///
 /// # Errors
@@ -196,6 +211,18 @@ mod tests {
         }
         assert!(release(b"\x28\xb5\x2f\xfdgarbage").is_err());
         assert!(release(b"text").is_err());
+    }
+
+    #[test]
+    fn dynamic_programs_are_told_apart() {
+        let mut program = vec![0; 64 + 56];
+        program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (program[32], program[56], program[64]) = (64, 1, 1);
+        assert_eq!(is_static_elf(&program), Some(true));
+        program[64] = 3;
+        assert_eq!(is_static_elf(&program), Some(false));
+        assert_eq!(is_static_elf(b"#!/bin/sh"), None);
+        assert_eq!(is_static_elf(&program[..40]), None);
     }
 
     #[test]

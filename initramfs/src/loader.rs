@@ -1,1 +1,260 @@
-//! x
+//! Hands kernel, image and command line to the running kernel, and says what the running kernel has.
+//!
+//! Source: kernel/ksysfs.c and kernel/kexec_file.c, Linux 5.10 to 7.2. Every path is below a root that tests replace.
+
+mod explain;
+
+pub use explain::{Facts, explain};
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use baredump::sys::kexec;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::bzimage::{BzImage, BzImageError};
+use crate::cmdline::TooLong;
+
+/// Since Linux 7.0, and before; the old names stay as links for a while.
+const CRASH_SIZE: [&str; 2] = ["sys/kernel/kexec/crash_size", "sys/kernel/kexec_crash_size"];
+const CRASH_LOADED: [&str; 2] = ["sys/kernel/kexec/crash_loaded", "sys/kernel/kexec_crash_loaded"];
+/// What was loaded; gone with the boot, as the loaded kernel is.
+const RECORD: &str = "run/baredump/armed.json";
+const HEADER_BYTES: u64 = 64 << 10;
+
+/// Why nothing was loaded or asked.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// No reservation in sysfs.
+    #[error(
+        "{0} does not exist: sysfs is not mounted, or this kernel was built without CONFIG_KEXEC_CORE and CONFIG_CRASH_DUMP"
+    )]
+    NoKexec(PathBuf),
+    /// No memory reserved.
+    #[error(
+        "no memory is reserved for a capture kernel: add crashkernel=256M (or more on a big machine) to the kernel command line \
+         and reboot; if it is there, the kernel's log says why it was not granted"
+    )]
+    NoReservation,
+    /// A file can't be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No kernel.
+    #[error("{path} can't be the capture kernel: {source}")]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: BzImageError,
+    },
+    /// Too many words.
+    #[error(transparent)]
+    CommandLine(#[from] TooLong),
+    /// It holds a NUL.
+    #[error("the capture kernel's command line contains a NUL character")]
+    Nul,
+    /// The kernel refused; the text explains why.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The kernel image.
+    pub kernel: PathBuf,
+    /// Its `uname -r`.
+    pub kernel_release: String,
+    /// The capture image.
+    pub image: PathBuf,
+    /// Its size.
+    pub image_bytes: u64,
+    /// The capture kernel's command line.
+    pub command_line: String,
+}
+
+/// What the running kernel says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Is a capture kernel loaded?
+    pub armed: bool,
+    /// Bytes reserved by `crashkernel=`.
+    pub reserved: u64,
+    /// What was loaded, when we did it.
+    pub loaded: Option<Record>,
+}
+
+/// The kernel image and what its header says.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// The file.
+    pub path: PathBuf,
+    /// Its header.
+    pub header: BzImage,
+}
+
+impl Kernel {
+    /// Judges a kernel image.
+    ///
+    /// # Errors
+    /// It can't be read or is none.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes)).map_err(read)?;
+        let header =
+            BzImage::parse(&bytes).map_err(|source| LoadError::Kernel { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), header })
+    }
+
+    /// Where distributions put the kernel of a release.
+    #[must_use]
+    pub fn places(release: &str, machine_id: Option<&str>) -> Vec<PathBuf> {
+        let mut places = vec![
+            format!("/boot/vmlinuz-{release}"),
+            format!("/usr/lib/modules/{release}/vmlinuz"),
+            format!("/lib/modules/{release}/vmlinuz"),
+        ];
+        for boot in machine_id.iter().flat_map(|id| ["/boot", "/boot/efi", "/efi"].map(|dir| format!("{dir}/{id}"))) {
+            places.push(format!("{boot}/{release}/linux"));
+            places.push(format!("{boot}/{release}/vmlinuz"));
+        }
+        places.into_iter().map(PathBuf::from).collect()
+    }
+}
+
+/// Loads kernel and image into the reservation.
+///
+/// # Errors
+/// There is no reservation, a file can't be read, or the kernel refuses: the error says what to do.
+pub fn arm(root: &Path, kernel: &Kernel, image: &Path, command_line: &str) -> Result<Record, LoadError> {
+    let reserved = reserved(root)?;
+    if reserved == 0 {
+        return Err(LoadError::NoReservation);
+    }
+    let open = |path: &Path| File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source });
+    let (kernel_file, image_file) = (open(&kernel.path)?, open(image)?);
+    let size = |file: &File| file.metadata().map_or(0, |data| data.len());
+    let words = CString::new(command_line).map_err(|_| LoadError::Nul)?;
+    let record = Record {
+        kernel: kernel.path.clone(),
+        kernel_release: kernel.header.release.clone(),
+        image: image.to_owned(),
+        image_bytes: size(&image_file),
+        command_line: command_line.to_owned(),
+    };
+    kexec::load_crash_kernel(kernel_file.as_fd(), image_file.as_fd(), &words).map_err(|err| {
+        let facts = Facts::collect(root, kernel, record.image_bytes, reserved);
+        LoadError::Refused(explain(&err, &facts))
+    })?;
+    keep_record(root, &record);
+    Ok(record)
+}
+
+/// Takes the capture kernel out of the reservation.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn disarm(root: &Path) -> Result<(), LoadError> {
+    kexec::unload_crash_kernel().map_err(|err| LoadError::Refused(explain(&err, &Facts::of_host(root))))?;
+    let _ = fs::remove_file(root.join(RECORD));
+    Ok(())
+}
+
+/// What the running kernel has.
+///
+/// # Errors
+/// sysfs says nothing.
+pub fn status(root: &Path) -> Result<Status, LoadError> {
+    let armed = number(root, CRASH_LOADED)? != 0;
+    let loaded = fs::read(root.join(RECORD)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    Ok(Status { armed, reserved: reserved(root)?, loaded: loaded.filter(|_| armed) })
+}
+
+/// Bytes reserved by `crashkernel=`.
+///
+/// # Errors
+/// sysfs says nothing.
+pub fn reserved(root: &Path) -> Result<u64, LoadError> {
+    number(root, CRASH_SIZE)
+}
+
+fn number(root: &Path, places: [&str; 2]) -> Result<u64, LoadError> {
+    let text = places.iter().find_map(|place| fs::read_to_string(root.join(place)).ok());
+    let number = text.and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| LoadError::NoKexec(root.join(places[1])))
+}
+
+/// Only for people: without it `status` still tells whether something is loaded.
+fn keep_record(root: &Path, record: &Record) {
+    let path = root.join(RECORD);
+    let Some(dir) = path.parent() else { return };
+    let Ok(text) = serde_json::to_vec_pretty(record) else { return };
+    let _ = fs::create_dir_all(dir).and_then(|()| fs::write(&path, text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bzimage::tests::image;
+
+    fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn status_from_old_and_new_places() {
+        let old = host(&[("sys/kernel/kexec_crash_size", "134217728\n"), ("sys/kernel/kexec_crash_loaded", "0\n")]);
+        assert_eq!(status(old.path()).unwrap(), Status { armed: false, reserved: 128 << 20, loaded: None });
+        let new = host(&[("sys/kernel/kexec/crash_size", "1048576\n"), ("sys/kernel/kexec/crash_loaded", "1\n")]);
+        assert_eq!(status(new.path()).unwrap(), Status { armed: true, reserved: 1 << 20, loaded: None });
+        assert!(matches!(status(host(&[]).path()), Err(LoadError::NoKexec(_))));
+    }
+
+    #[test]
+    fn record_comes_back_while_armed() {
+        let dir = host(&[("sys/kernel/kexec_crash_size", "1"), ("sys/kernel/kexec_crash_loaded", "1")]);
+        let record = Record {
+            kernel: "/k".into(),
+            kernel_release: "6.1".into(),
+            image: "/i".into(),
+            image_bytes: 3,
+            command_line: "a b".into(),
+        };
+        keep_record(dir.path(), &record);
+        assert_eq!(status(dir.path()).unwrap().loaded, Some(record));
+        fs::write(dir.path().join("sys/kernel/kexec_crash_loaded"), "0").unwrap();
+        assert_eq!(status(dir.path()).unwrap().loaded, None);
+    }
+
+    #[test]
+    fn nothing_is_loaded_without_a_reservation() {
+        let dir = host(&[("sys/kernel/kexec_crash_size", "0")]);
+        let path = dir.path().join("vmlinuz");
+        fs::write(&path, image("6.1")).unwrap();
+        let kernel = Kernel::open(&path).unwrap();
+        assert!(matches!(arm(dir.path(), &kernel, &path, ""), Err(LoadError::NoReservation)));
+    }
+
+    #[test]
+    fn kernel_that_is_none() {
+        let dir = host(&[("text", "no kernel")]);
+        let message = Kernel::open(&dir.path().join("text")).unwrap_err().to_string();
+        assert!(message.ends_with("can't be the capture kernel: it is no x86 bzImage (no boot header at 0x202)"), "{message}");
+    }
+}

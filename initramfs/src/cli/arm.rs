@@ -1,0 +1,113 @@
+//! `baredumpctl arm`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use initramfs::cmdline::{Change, CommandLine, Request};
+use initramfs::image;
+use initramfs::loader::{self, Kernel};
+
+use super::{host, say};
+
+/// Load the capture kernel and its image, to be started by a panic
+///
+/// The capture kernel's command line is the running kernel's without what would harm or is of no use (crashkernel=, root=,
+/// hugepages=, …), and with what a capture kernel needs; --print shows each change with its reason and loads nothing.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Kernel image to start at a panic [default: that of --kernel-release in /boot or its module directory]
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Capture image [default: /var/lib/baredump/RELEASE.img]
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Release of the capture kernel [default: that of the running kernel]
+    #[arg(long, value_name = "RELEASE")]
+    kernel_release: Option<String>,
+    /// Put this word at the end of the capture kernel's command line (repeatable)
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    append: Vec<String>,
+    /// Leave out this key, or this key=value, whoever put it there (repeatable)
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    remove: Vec<String>,
+    /// Show the command line and each change, and load nothing
+    #[arg(long)]
+    print: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let line = command_line(args)?;
+    if args.print {
+        print(&line);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let root = Path::new("/");
+    let kernel = find_kernel(args)?;
+    let path = match &args.image {
+        Some(path) => path.clone(),
+        None => host::image_path(&kernel.header.release),
+    };
+    check_image(&path, &kernel)?;
+    line.check(kernel.header.cmdline_size)?;
+    let record = loader::arm(root, &kernel, &path, &line.text)?;
+    say(&format!(
+        "armed: {} ({}) with {} ({} bytes) in {} MiB",
+        record.kernel.display(), record.kernel_release, path.display(), record.image_bytes, loader::reserved(root)? >> 20
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn command_line(args: &Args) -> Result<CommandLine> {
+    let production = std::fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
+    let (boot_id, machine_id) = (host::boot_id(), host::machine_id());
+    Ok(CommandLine::build(&Request {
+        production: &production,
+        boot_id: boot_id.as_deref(),
+        machine_id: machine_id.as_deref(),
+        remove: &args.remove,
+        append: &args.append,
+    }))
+}
+
+fn print(line: &CommandLine) {
+    let list = |title: &str, changes: &[Change]| {
+        say(&format!("\n{title}:"));
+        for change in changes {
+            say(&format!("  {:<42} {}", change.word, change.reason));
+        }
+    };
+    say(&line.text);
+    list("left out", &line.dropped);
+    list("added", &line.added);
+}
+
+fn find_kernel(args: &Args) -> Result<Kernel> {
+    if let Some(path) = &args.kernel {
+        return Ok(Kernel::open(path)?);
+    }
+    let release = host::release(args.kernel_release.as_deref())?;
+    let places = Kernel::places(&release, host::machine_id().as_deref());
+    let Some(path) = places.iter().find(|path| path.is_file()) else {
+        let searched: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
+        bail!("no image of kernel {release} at {}: name it with --kernel", searched.join(", "));
+    };
+    Ok(Kernel::open(path)?)
+}
+
+/// An image with another kernel's modules would only fail at the crash.
+fn check_image(path: &Path, kernel: &Kernel) -> Result<()> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("{shown}: build it with baredumpctl image, or name one with --image"))?;
+    let release = image::release(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
+    match release {
+        None => eprintln!("baredumpctl: {shown} doesn't say for which kernel it was built; it is loaded as it is"),
+        Some(release) if release != kernel.header.release => bail!(
+            "{shown} was built for kernel {release}, but {} is {}: build an image for it with baredumpctl image --kernel-release {}",
+            kernel.path.display(), kernel.header.release, kernel.header.release
+        ),
+        Some(_) => {}
+    }
+    Ok(())
+}

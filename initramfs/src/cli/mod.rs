@@ -1,0 +1,68 @@
+//! The command line of `baredumpctl`: one file for each verb.
+
+mod arm;
+mod disarm;
+mod host;
+mod image;
+mod status;
+mod wanted;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Something went wrong; usage errors end with clap's 2.
+const ERROR: u8 = 1;
+/// `status`: nothing is loaded.
+const NOT_ARMED: u8 = 3;
+
+/// Prepare this machine to write a crash dump when its kernel panics.
+///
+/// `image` builds the capture image, `arm` loads it with a kernel into the memory that crashkernel= has reserved. From then on
+/// a panic starts that kernel, which writes the dump to the targets in /etc/baredump.toml and reboots.
+#[derive(Debug, Parser)]
+#[command(name = "baredumpctl", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done (status: armed), 1 error, 2 wrong usage, 3 not armed (status only).")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Image(Box<image::Args>),
+    Arm(arm::Args),
+    Disarm(disarm::Args),
+    Status(status::Args),
+}
+
+/// Does what the command line asks for.
+pub(crate) fn run() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Image(args) => image::run(&args),
+        Verb::Arm(args) => arm::run(&args),
+        Verb::Disarm(args) => disarm::run(&args),
+        Verb::Status(args) => status::run(&args),
+    };
+    result.unwrap_or_else(|err| {
+        eprintln!("baredumpctl: {err:#}");
+        ExitCode::from(ERROR)
+    })
+}
+
+/// Prints, and doesn't mind when nobody listens any more (`| head`).
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
