@@ -41,17 +41,14 @@ impl Accel {
     }
 }
 
-/// The accelerator for `kernel`: from the file in `cache`, else by booting. `say` hears one line about what was found.
+/// The accelerator for `kernel`, whose release is `name`: from a file in `cache`, else by booting. `say` hears one line about what was found.
 ///
 /// # Errors
 /// When QEMU is missing or the kernel boots with no accelerator.
-pub fn choose(kernel: &Path, cache: &Path, say: &dyn Fn(&str)) -> Result<Accel> {
-    let name = kernel
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let known = cache.join(format!("{name}.{}", version()?));
+pub fn choose(kernel: &Path, name: &str, cache: &Path, say: &dyn Fn(&str)) -> Result<Accel> {
+    let work = cache.join(name);
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    let known = work.join(format!("qemu-{}", version()?));
     if let Some(accel) = fs::read_to_string(&known)
         .ok()
         .as_deref()
@@ -59,8 +56,7 @@ pub fn choose(kernel: &Path, cache: &Path, say: &dyn Fn(&str)) -> Result<Accel> 
     {
         return Ok(accel);
     }
-    fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let accel = find(kernel, &name, cache, say)?;
+    let accel = find(kernel, name, &work, say)?;
     fs::write(&known, accel.name()).with_context(|| format!("cannot write {}", known.display()))?;
     Ok(accel)
 }
@@ -103,11 +99,7 @@ fn boots(kernel: &Path, accel: Accel, work: &Path, limit: Duration) -> Result<Op
     let mut machine = Machine::new(kernel, accel);
     machine.memory = 512;
     machine.initrd = Some(initrd.clone());
-    let log = work.join(format!(
-        "{}-{}.log",
-        kernel.file_name().unwrap_or_default().to_string_lossy(),
-        accel.name()
-    ));
+    let log = work.join(format!("{}.log", accel.name()));
     let found = reaches_user_mode(&machine, &log, limit);
     let _ = fs::remove_file(&initrd);
     found

@@ -1,2 +1,145 @@
-//! stub
-fn main() {}
+//! `cargo xtask`: builds, fetches, demonstrates and tests baredump. One file for each command.
+
+mod apt;
+mod build;
+mod check;
+mod demo;
+mod fetch;
+mod full;
+mod guest;
+mod lab;
+mod licences;
+mod setup;
+mod test;
+mod tidy;
+mod timeline;
+mod vm;
+
+use anyhow::{Result, bail};
+use lab::Lab;
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use std::process::ExitCode;
+use xshell::Shell;
+
+const HELP: &str = "\
+usage: ./x COMMAND
+
+  demo            panic a real kernel in QEMU, capture it, show what happened
+  test [--full]   everything that shows that the project works; --full adds crash and drgn sessions
+                  with the matching debug kernel
+  test NAME...    only the virtual machines whose scenario name contains NAME
+  build           the static binaries, with their sizes
+  fetch           the kernels and tools of the lab, into target/lab
+  setup           install what the other commands need
+  tidy            the checks of the source tree
+
+demo, test, build and fetch do the set-up they need. Exit codes: 0 good, 1 something failed,
+2 usage, or a package must be installed first (the command is printed).";
+
+/// An end with exit code 2: the user must do something first.
+#[derive(Debug)]
+pub(crate) struct Stop(String);
+
+impl Stop {
+    /// The sentence for the user.
+    #[allow(clippy::new_ret_no_self, reason = "it is only ever an error")]
+    pub(crate) fn new(text: String) -> anyhow::Error {
+        Self(text).into()
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stop {}
+
+/// What was typed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Arguments {
+    command: String,
+    full: bool,
+    names: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match parse(lexopt::Parser::from_env()).and_then(|arguments| run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(if error.is::<Stop>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let sh = Shell::new()?;
+    let lab = Lab::open()?;
+    sh.change_dir(&lab.root);
+    match arguments.command.as_str() {
+        "demo" => demo::run(&sh, &lab),
+        "test" => test::run(&sh, &lab, arguments.full, &arguments.names),
+        "build" => setup::run(&sh, false)
+            .and_then(|()| build::run(&sh, &lab))
+            .map(drop),
+        "fetch" => {
+            setup::run(&sh, arguments.full).and_then(|()| fetch::run(&sh, &lab, arguments.full))
+        }
+        "setup" => setup::run(&sh, arguments.full),
+        "tidy" => tidy::run(&sh, &lab),
+        "help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(Stop::new(format!("unknown command `{other}`\n\n{HELP}"))),
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
+    let mut arguments = Arguments::default();
+    let usage = |error: lexopt::Error| Stop::new(format!("{error}\n\n{HELP}"));
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Long("full") => arguments.full = true,
+            Short('h') | Long("help") => arguments.command = "help".into(),
+            Value(word) if arguments.command.is_empty() => {
+                arguments.command = word.string().map_err(usage)?
+            }
+            Value(word) if arguments.command == "test" => {
+                arguments.names.push(word.string().map_err(usage)?)
+            }
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    if arguments.command.is_empty() {
+        bail!(Stop(format!("which command?\n\n{HELP}")));
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Arguments> {
+        parse(lexopt::Parser::from_args(words))
+    }
+
+    #[test]
+    fn command_lines() {
+        let test = parsed(&["test", "--full", "panic"]).unwrap();
+        assert_eq!(
+            test,
+            Arguments {
+                command: "test".into(),
+                full: true,
+                names: vec!["panic".into()]
+            }
+        );
+        for bad in [&[][..], &["demo", "more"], &["test", "--fast"]] {
+            assert!(parsed(bad).unwrap_err().is::<Stop>(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `build`: the static binaries, in release, checked to be static, with their sizes.
+
+use crate::lab::{Lab, say, step};
+use crate::setup::TARGET;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
+
+/// Type of the program header that asks for a dynamic loader.
+const PT_INTERP: u32 = 3;
+
+/// The built programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Binaries {
+    /// PID 1 of the capture kernel and the command on a host.
+    pub(crate) baredump: PathBuf,
+    /// The image builder and loader.
+    pub(crate) baredumpctl: PathBuf,
+    /// PID 1 of the production guest.
+    pub(crate) guest: PathBuf,
+}
+
+/// Builds them.
+///
+/// # Errors
+/// When cargo fails or a binary is not static.
+pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
+    step("static binaries");
+    cmd!(
+        sh,
+        "cargo build --quiet --release --target {TARGET} -p baredump -p initramfs -p guest"
+    )
+    .quiet()
+    .run()?;
+    let dir = lab.target.join(TARGET).join("release");
+    let built = |name: &str| -> Result<PathBuf> {
+        let file = dir.join(name);
+        let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        check_static(&file, &bytes)?;
+        say(&format!("{name:<12} {:>9} bytes, static", bytes.len()));
+        Ok(file)
+    };
+    Ok(Binaries {
+        baredump: built("baredump")?,
+        baredumpctl: built("baredumpctl")?,
+        guest: built("guest")?,
+    })
+}
+
+/// A static ELF file has no PT_INTERP (a static PIE has PT_DYNAMIC all the same).
+fn check_static(file: &Path, bytes: &[u8]) -> Result<()> {
+    match interpreter(bytes) {
+        Some(false) => Ok(()),
+        Some(true) => bail!(
+            "{} is not static: it asks for a dynamic loader",
+            file.display()
+        ),
+        None => bail!("{} is no 64-bit ELF file", file.display()),
+    }
+}
+
+/// Whether a little-endian ELF64 file asks for a dynamic loader.
+fn interpreter(bytes: &[u8]) -> Option<bool> {
+    bytes.strip_prefix(b"\x7fELF\x02\x01")?;
+    let offset = usize::try_from(u64::from_le_bytes(bytes.get(32..40)?.try_into().ok()?)).ok()?;
+    let number = |at: usize| {
+        Some(usize::from(u16::from_le_bytes(
+            bytes.get(at..at + 2)?.try_into().ok()?,
+        )))
+    };
+    let (size, count) = (number(54)?, number(56)?);
+    let mut found = false;
+    for index in 0..count {
+        let at = offset.checked_add(index * size)?;
+        found |=
+            u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?) == PT_INTERP;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elf(kinds: &[u32]) -> Vec<u8> {
+        let mut bytes = vec![0; 64 + 56 * kinds.len()];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[32] = 64;
+        bytes[54] = 56;
+        bytes[56] = u8::try_from(kinds.len()).unwrap();
+        for (index, kind) in kinds.iter().enumerate() {
+            bytes[64 + 56 * index..][..4].copy_from_slice(&kind.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn static_or_not() {
+        assert_eq!(interpreter(&elf(&[1, 2])), Some(false));
+        assert_eq!(interpreter(&elf(&[1, PT_INTERP])), Some(true));
+        assert_eq!(interpreter(b"#!/bin/sh"), None);
+        assert_eq!(
+            interpreter(&elf(&[1, 2])[..70]),
+            Some(false).filter(|_| false)
+        );
+    }
+}

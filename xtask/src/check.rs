@@ -1,0 +1,198 @@
+//! What others say of a dump: our own `verify`, `crash`, and the newest packaged makedumpfile.
+
+use crate::build::Binaries;
+use crate::fetch::{Kernel, Makedumpfile};
+use crate::guest::PANIC;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The programs that judge a dump.
+#[derive(Clone, Debug)]
+pub(crate) struct Judges {
+    /// Ours.
+    pub(crate) binaries: Binaries,
+    /// The one that wrote the format.
+    pub(crate) makedumpfile: Makedumpfile,
+}
+
+/// A judge and what it said.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// Who.
+    pub(crate) judge: &'static str,
+    /// What it said, or why it refused.
+    pub(crate) said: Result<String>,
+}
+
+impl Judges {
+    /// All verdicts on the dump directory of a complete dump.
+    pub(crate) fn complete(&self, dir: &Path, kernel: &Kernel) -> Vec<Verdict> {
+        let vmcore = dir.join("vmcore");
+        [
+            ("file names", names(dir)),
+            ("dmesg", log_file(dir)),
+            ("report.json", report(dir, "complete")),
+            ("baredump verify", self.verify(&vmcore)),
+            ("crash --osrelease", osrelease(&vmcore, kernel)),
+            ("makedumpfile --dump-dmesg", self.dump_dmesg(&vmcore)),
+        ]
+        .into_iter()
+        .map(|(judge, said)| Verdict { judge, said })
+        .collect()
+    }
+
+    /// Our own check of structure and of every page.
+    pub(crate) fn verify(&self, vmcore: &Path) -> Result<String> {
+        let out = qemu::run_tool(
+            Command::new(&self.binaries.baredump)
+                .arg("verify")
+                .arg(vmcore),
+            &[0],
+        )?;
+        Ok(String::from_utf8_lossy(&out.stdout)
+            .trim()
+            .lines()
+            .last()
+            .unwrap_or("good")
+            .to_owned())
+    }
+
+    /// The log as makedumpfile finds it in the dump.
+    fn dump_dmesg(&self, vmcore: &Path) -> Result<String> {
+        let log = vmcore.with_extension("makedumpfile.txt");
+        qemu::run_tool(
+            self.makedumpfile
+                .command()?
+                .args(["-f", "--dump-dmesg"])
+                .arg(vmcore)
+                .arg(&log),
+            &[0],
+        )?;
+        panic_line(&log)
+    }
+}
+
+/// What crash says the dead kernel's release is.
+fn osrelease(vmcore: &Path, kernel: &Kernel) -> Result<String> {
+    let out = qemu::run_tool(Command::new("crash").arg("--osrelease").arg(vmcore), &[0])?;
+    let said = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    if said != kernel.release {
+        bail!("it says `{said}`, the kernel is {}", kernel.release);
+    }
+    Ok(said)
+}
+
+/// A complete dump's directory holds three files under final names and nothing else.
+fn names(dir: &Path) -> Result<String> {
+    let found = files(dir)?;
+    if found != ["report.json", "vmcore", "vmcore-dmesg.txt"] {
+        bail!("the directory holds {}", found.join(" "));
+    }
+    Ok(found.join(" "))
+}
+
+/// Names in a dump directory, sorted; what the judges themselves wrote is left out.
+pub(crate) fn files(dir: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut names: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.retain(|name| !name.ends_with(".makedumpfile.txt"));
+    names.sort();
+    Ok(names)
+}
+
+/// The saved log holds the panic line.
+pub(crate) fn log_file(dir: &Path) -> Result<String> {
+    panic_line(&dir.join("vmcore-dmesg.txt"))
+}
+
+fn panic_line(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().find(|line| line.contains(PANIC));
+    Ok(line
+        .with_context(|| format!("no line `{PANIC}` among {}", text.lines().count()))?
+        .to_owned())
+}
+
+/// `report.json` of a dump directory.
+pub(crate) fn read_report(dir: &Path) -> Result<serde_json::Value> {
+    let file = dir.join("report.json");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))
+}
+
+/// The recorded outcome is the expected one.
+pub(crate) fn report(dir: &Path, outcome: &str) -> Result<String> {
+    let report = read_report(dir)?;
+    let text = |pointer| {
+        report
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("none")
+    };
+    let (status, reason) = (text("/outcome/status"), text("/outcome/reason"));
+    if status != outcome {
+        bail!("its outcome is `{status}` (reason: {reason}), expected `{outcome}`");
+    }
+    Ok(status.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("xtask-check-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn only_final_names_are_complete() {
+        let dir = scratch("names");
+        for name in [
+            "report.json",
+            "vmcore",
+            "vmcore-dmesg.txt",
+            "vmcore.makedumpfile.txt",
+        ] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        assert!(names(&dir).is_ok());
+        fs::rename(dir.join("vmcore"), dir.join("vmcore-incomplete")).unwrap();
+        assert!(
+            names(&dir)
+                .unwrap_err()
+                .to_string()
+                .contains("vmcore-incomplete")
+        );
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn logs_and_reports() {
+        let dir = scratch("logs");
+        fs::write(
+            dir.join("vmcore-dmesg.txt"),
+            format!("[ 1.0] a\n[ 2.0] {PANIC}\n"),
+        )
+        .unwrap();
+        assert!(log_file(&dir).unwrap().ends_with(PANIC));
+        fs::write(dir.join("vmcore-dmesg.txt"), "[ 1.0] a\n").unwrap();
+        assert!(log_file(&dir).is_err());
+        fs::write(
+            dir.join("report.json"),
+            r#"{"outcome":{"status":"partial"}}"#,
+        )
+        .unwrap();
+        assert!(report(&dir, "partial").is_ok() && report(&dir, "complete").is_err());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

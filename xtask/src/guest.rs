@@ -1,0 +1,305 @@
+//! The production guest of the panic runs: its initramfs, its disk, and one run from boot to reset.
+//!
+//! `tests/guest` is its PID 1 and says what the `guest.*` words mean; `baredumpctl image` builds the capture image.
+
+use crate::build::Binaries;
+use crate::fetch::Kernel;
+use anyhow::{Context, Result};
+use initramfs::cpio::Archive;
+use initramfs::modules::{self, Index, Wishes};
+use qemu::disk::Ext4;
+use qemu::outcome::{self, End};
+use qemu::vm::Event;
+use qemu::{Accel, Disk, Line, Machine, Outcome, Vm};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// UUID of the dump disk's file system.
+pub(crate) const UUID: &str = "1bd2e1f5-7b0a-4c7e-9f6d-3c9a6f4b8d21";
+/// Label of the dump disk's file system.
+pub(crate) const LABEL: &str = "crash";
+/// The line with which the guest says that it panics now on purpose.
+pub(crate) const ASKED: &str = "guest: panicking now";
+/// The panic line of a guest that panicked as asked.
+pub(crate) const PANIC: &str = "Kernel panic - not syncing: sysrq triggered crash";
+/// The directory for dumps on the disk.
+pub(crate) const DUMPS: &str = "/var/crash";
+
+/// One run: which machine, what is in it, what it is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    /// Memory in MiB.
+    pub(crate) memory: u32,
+    /// Virtual CPUs.
+    pub(crate) cpus: u32,
+    /// NUMA nodes.
+    pub(crate) nodes: u32,
+    /// The reservation, as in `crashkernel=`.
+    pub(crate) reservation: &'static str,
+    /// Words for the production kernel; `guest.*` words are for its PID 1.
+    pub(crate) words: String,
+    /// Words for the capture kernel.
+    pub(crate) capture_words: Vec<String>,
+    /// `/etc/baredump.toml`.
+    pub(crate) config: String,
+    /// Modules for the capture image; empty for one without the module that it needs.
+    pub(crate) capture_modules: &'static [&'static str],
+    /// Size of the dump disk in MiB.
+    pub(crate) disk: u64,
+    /// MiB of the disk that are taken already.
+    pub(crate) taken: u64,
+    /// Deadline of the whole run.
+    pub(crate) limit: Duration,
+}
+
+impl Default for Guest {
+    /// The machine of the demonstration: 1 CPU, 1024 MB, 128 MB reserved, ext4 on virtio-blk.
+    fn default() -> Self {
+        Self {
+            memory: 1024,
+            cpus: 1,
+            nodes: 0,
+            reservation: "128M",
+            words: String::new(),
+            capture_words: Vec::new(),
+            config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
+            capture_modules: &["virtio_blk"],
+            disk: 1024,
+            taken: 0,
+            limit: Duration::from_secs(150),
+        }
+    }
+}
+
+/// A run that ended, its files in `dir`.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// The whole console.
+    pub(crate) lines: Vec<Line>,
+    /// Console log, disk, and what is read back.
+    pub(crate) dir: PathBuf,
+    disk: Disk,
+}
+
+impl Run {
+    /// Replays the disk's journal and copies its dump directories out; their paths.
+    ///
+    /// # Errors
+    /// When the disk cannot be read. A disk without dumps gives none.
+    pub(crate) fn dumps(&self) -> Result<Vec<PathBuf>> {
+        self.disk.recover()?;
+        let Ok(entries) = self.disk.list(DUMPS) else {
+            return Ok(Vec::new());
+        };
+        let mut dumps = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.is_dir()) {
+            let to = self.dir.join(&entry.name);
+            self.disk
+                .read_dir(&format!("{DUMPS}/{}", entry.name), &to)?;
+            dumps.push(to);
+        }
+        Ok(dumps)
+    }
+
+    /// Removes the disk, which is large; what was read back stays.
+    pub(crate) fn forget_disk(&self) {
+        let _ = fs::remove_file(self.dir.join("disk.raw"));
+    }
+}
+
+/// Boots the guest, lets it arm and panic, and waits for the end of the capture. `hear` gets every console line as it comes.
+///
+/// # Errors
+/// When the images or QEMU cannot be made; whatever the guest does is an [`Outcome`].
+pub(crate) fn run(
+    guest: &Guest,
+    kernel: &Kernel,
+    binaries: &Binaries,
+    accel: Accel,
+    dir: &Path,
+    hear: &mut dyn FnMut(&Line),
+) -> Result<Run> {
+    let capture = capture_image(guest, kernel, binaries, dir)?;
+    let initrd = dir.join("guest.cpio");
+    fs::write(&initrd, guest_image(kernel, binaries, &capture)?)
+        .context("cannot write the guest's initramfs")?;
+    let disk = make_disk(guest, dir)?;
+    let mut machine = Machine::new(&kernel.vmlinuz, accel);
+    machine.initrd = Some(initrd.clone());
+    machine.memory = guest.memory;
+    machine.cpus = guest.cpus;
+    machine.nodes = guest.nodes;
+    machine.drives = vec![disk.drive("crash")];
+    machine.append = words(guest);
+    let mut vm = Vm::start(&machine, &dir.join("console.log"))?;
+    let end = follow(&mut vm, guest.limit, hear)?;
+    let outcome = outcome::judge(vm.lines(), ASKED, end);
+    let lines = vm.lines().to_vec();
+    drop(vm);
+    let _ = fs::remove_file(&initrd);
+    Ok(Run {
+        outcome,
+        lines,
+        dir: dir.to_path_buf(),
+        disk,
+    })
+}
+
+/// The production kernel's command line.
+fn words(guest: &Guest) -> String {
+    let mut words = format!(
+        "crashkernel={} guest.arm=1 {}",
+        guest.reservation, guest.words
+    );
+    if !guest.capture_words.is_empty() {
+        let capture: Vec<_> = guest
+            .capture_words
+            .iter()
+            .map(|word| format!("--append,{word}"))
+            .collect();
+        words.push_str(&format!(" guest.arm_args={}", capture.join(",")));
+    }
+    words
+}
+
+/// Reads the console to the end of the run.
+fn follow(vm: &mut Vm, limit: Duration, hear: &mut dyn FnMut(&Line)) -> Result<End> {
+    let mut deadline = Instant::now() + limit;
+    loop {
+        match vm.next(deadline)? {
+            Event::Line(line) => {
+                hear(&line);
+                if outcome::hopeless(&line) {
+                    // What follows is only for the log.
+                    deadline = deadline.min(Instant::now() + Duration::from_secs(1));
+                }
+            }
+            Event::Exit(status) => {
+                return Ok(if status.success() {
+                    End::Exited
+                } else {
+                    End::Failed
+                });
+            }
+            Event::Timeout => return Ok(End::Deadline),
+        }
+    }
+}
+
+/// The capture image, made by the program that users make it with.
+fn capture_image(
+    guest: &Guest,
+    kernel: &Kernel,
+    binaries: &Binaries,
+    dir: &Path,
+) -> Result<PathBuf> {
+    let (config, image) = (dir.join("baredump.toml"), dir.join("capture.img"));
+    fs::write(&config, &guest.config).context("cannot write the configuration")?;
+    let mut command = Command::new(&binaries.baredumpctl);
+    command.args([
+        "image",
+        "--no-probe",
+        "--filesystem",
+        "ext4",
+        "--kernel-release",
+        &kernel.release,
+    ]);
+    command.arg("--modules-dir").arg(&kernel.modules);
+    if let Some(config) = &kernel.config {
+        command.arg("--kernel-config").arg(config);
+    }
+    // An empty directory: this machine's module options are not the guest's.
+    command
+        .arg("--modprobe-dir")
+        .arg(dir.join("modprobe.d"))
+        .arg("--binary")
+        .arg(&binaries.baredump);
+    command
+        .arg("--config")
+        .arg(&config)
+        .arg("--output")
+        .arg(&image);
+    for module in guest.capture_modules {
+        command.arg("--module").arg(module);
+    }
+    qemu::run_tool(&mut command, &[0])?;
+    Ok(image)
+}
+
+/// The production guest's initramfs: its PID 1, the loader, kernel and capture image, and the modules for its disk.
+fn guest_image(kernel: &Kernel, binaries: &Binaries, capture: &Path) -> Result<Vec<u8>> {
+    let read =
+        |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    let mut archive = Archive::new();
+    for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
+        archive.directory(dir, 0o755)?;
+    }
+    archive.file("init", 0o755, read(&binaries.guest)?)?;
+    archive.file("usr/sbin/baredumpctl", 0o755, read(&binaries.baredumpctl)?)?;
+    archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
+    archive.file("boot/capture.img", 0o600, read(capture)?)?;
+    let index = Index::read(std::slice::from_ref(&kernel.modules))?;
+    let wishes = Wishes {
+        modules: &["virtio_blk".to_owned()],
+        filesystems: &["ext4".to_owned()],
+        options: None,
+        config: None,
+    };
+    let mut list = String::new();
+    for module in modules::close(&index, &wishes)?.load {
+        let path = format!("lib/modules/{}.ko", module.name);
+        list.push_str(&format!("/{path}\n"));
+        archive.file(&path, 0o644, module.bytes)?;
+    }
+    archive.file("etc/guest/modules", 0o644, list.into_bytes())?;
+    archive.file(
+        "etc/machine-id",
+        0o444,
+        b"0123456789abcdef0123456789abcdef\n".to_vec(),
+    )?;
+    Ok(archive.to_bytes())
+}
+
+/// The dump disk, part of it taken when the run wants it full.
+fn make_disk(guest: &Guest, dir: &Path) -> Result<Disk> {
+    let content = dir.join("content");
+    fs::create_dir_all(content.join("var/crash")).context("cannot make the disk's content")?;
+    if guest.taken > 0 {
+        let mebibytes = usize::try_from(guest.taken)? << 20;
+        // Not zeros: mkfs would make a hole of them, which takes no space.
+        fs::write(content.join("taken"), vec![0x5a; mebibytes])
+            .context("cannot make the disk's content")?;
+    }
+    let how = Ext4 {
+        size: guest.disk << 20,
+        uuid: UUID,
+        label: LABEL,
+        content: Some(&content),
+    };
+    let disk = Disk::create(&dir.join("disk.raw"), &how)?;
+    fs::remove_dir_all(&content).context("cannot remove the disk's content")?;
+    Ok(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line() {
+        let mut guest = Guest {
+            words: "nokaslr".into(),
+            ..Guest::default()
+        };
+        assert_eq!(words(&guest), "crashkernel=128M guest.arm=1 nokaslr");
+        guest.capture_words = vec!["baredump.fault=capture:kill".into(), "a=b".into()];
+        assert!(
+            words(&guest)
+                .ends_with(" guest.arm_args=--append,baredump.fault=capture:kill,--append,a=b")
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! `setup`: the host programs that are needed. What is there is left alone; the rest is installed as root, or named in one command.
+
+use crate::Stop;
+use crate::lab::{say, step};
+use anyhow::{Result, bail};
+use std::process::Command;
+use xshell::{Shell, cmd};
+
+/// A program and the Debian package that has it.
+type Tool = (&'static str, &'static str);
+
+/// What building and the virtual machines need.
+const TOOLS: &[Tool] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("musl-gcc", "musl-tools"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("crash", "crash"),
+    ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
+    ("setpriv", "util-linux"),
+];
+/// What `test --full` needs on top.
+const FULL: &[Tool] = &[("python3", "python3")];
+/// The target of the static binaries.
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Installs what is missing.
+///
+/// # Errors
+/// [`Stop`] with the one command to run when this user cannot install packages.
+pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
+    step("host programs");
+    let wanted = TOOLS.iter().chain(if full { FULL } else { &[] });
+    let mut packages: Vec<_> = wanted
+        .filter(|(tool, _)| qemu::find_tool(tool).is_err())
+        .map(|(_, package)| *package)
+        .collect();
+    if full
+        && cmd!(sh, "python3 -c 'import ensurepip, venv'")
+            .quiet()
+            .ignore_stdout()
+            .ignore_stderr()
+            .run()
+            .is_err()
+    {
+        packages.push("python3-venv");
+    }
+    packages.dedup();
+    if packages.is_empty() {
+        say("all there");
+    } else {
+        install(sh, &packages)?;
+    }
+    rust_parts(sh)
+}
+
+/// Installs Debian packages without recommendations: those of QEMU want `qemu-utils`, which a backported one may keep out.
+fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    let command = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
+    let prefix: &[&str] = if is_root() {
+        &[]
+    } else if cmd!(sh, "sudo -n true")
+        .quiet()
+        .ignore_stderr()
+        .run()
+        .is_ok()
+    {
+        &["sudo", "-n"]
+    } else {
+        return Err(Stop::new(format!(
+            "these packages are missing: {list}. Run this once, then again what you ran:\n  sudo sh -c '{command}'"
+        )));
+    };
+    say(&format!("installing {list}"));
+    let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
+    cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
+    for (tool, package) in TOOLS
+        .iter()
+        .filter(|(_, package)| packages.contains(package))
+    {
+        if qemu::find_tool(tool).is_err() {
+            bail!("the package {package} is installed, but `{tool}` is still missing");
+        }
+    }
+    Ok(())
+}
+
+/// The static target and the components, where rustup did not bring them with the toolchain.
+fn rust_parts(sh: &Shell) -> Result<()> {
+    if Command::new("rustup").arg("--version").output().is_err() {
+        say("rustup is not installed: cargo must know the target by itself");
+        return Ok(());
+    }
+    let targets = cmd!(sh, "rustup target list --installed").quiet().read()?;
+    if !targets.lines().any(|line| line == TARGET) {
+        cmd!(sh, "rustup target add {TARGET}").quiet().run()?;
+    }
+    let components = cmd!(sh, "rustup component list --installed")
+        .quiet()
+        .read()?;
+    for component in ["clippy", "rustfmt"] {
+        if !components.lines().any(|line| line.starts_with(component)) {
+            cmd!(sh, "rustup component add {component}").quiet().run()?;
+        }
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|out| out.stdout == b"0\n")
+}

@@ -1,0 +1,289 @@
+//! `test`: everything that shows that the project works. Nothing is skipped: what cannot be run is a failure.
+
+use crate::apt::Apt;
+use crate::build::Binaries;
+use crate::check::Judges;
+use crate::fetch::{self, Kernel, SERIES};
+use crate::lab::{Lab, say, step};
+use crate::vm::{self, Bench, Row, Scenario};
+use crate::{Stop, build, full, licences, setup, tidy};
+use anyhow::{Context, Result, bail};
+use qemu::Accel;
+use std::time::Instant;
+use xshell::{Shell, cmd};
+
+/// A fetched kernel of a series, with its accelerator.
+type Machine = (&'static str, Kernel, Accel);
+
+/// Runs all checks; with `names` only the virtual machines whose name contains one of them.
+///
+/// # Errors
+/// When a check failed.
+pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result<()> {
+    setup::run(sh, full)?;
+    let scenarios: Vec<_> = vm::scenarios()
+        .into_iter()
+        .filter(|scenario| wanted(scenario.name, names))
+        .collect();
+    if scenarios.is_empty() {
+        let known: Vec<_> = vm::scenarios()
+            .iter()
+            .map(|scenario| scenario.name)
+            .collect();
+        return Err(Stop::new(format!(
+            "no scenario has a name like {}; there are {}",
+            names.join(" "),
+            known.join(" ")
+        )));
+    }
+    let mut summary = Summary::default();
+    if names.is_empty() {
+        offline(sh, lab, full, &mut summary);
+    }
+    machines(sh, lab, full, scenarios, &mut summary);
+    summary.print();
+    match summary.failed() {
+        0 => Ok(()),
+        failed => bail!("{failed} failed"),
+    }
+}
+
+fn wanted(name: &str, names: &[String]) -> bool {
+    names.is_empty() || names.iter().any(|part| name.contains(part))
+}
+
+/// What needs no virtual machine.
+fn offline(sh: &Shell, lab: &Lab, full: bool, summary: &mut Summary) {
+    summary.check("format", || {
+        step("format");
+        cmd!(sh, "cargo fmt --all --check").quiet().run()?;
+        Ok("cargo fmt".into())
+    });
+    summary.check("tidy", || {
+        tidy::run(sh, lab).map(|()| "rules of the source tree".into())
+    });
+    summary.check("licences", || {
+        licences::run(sh, lab, full).map(|()| "deny.toml".into())
+    });
+    summary.check("clippy", || {
+        step("clippy");
+        cmd!(
+            sh,
+            "cargo clippy --quiet --workspace --all-targets --locked -- -D warnings"
+        )
+        .quiet()
+        .run()?;
+        Ok("no warning".into())
+    });
+    unit_tests(sh, summary);
+}
+
+/// Unit, property, offline and command-line tests; each of them counts.
+fn unit_tests(sh: &Shell, summary: &mut Summary) {
+    step("unit, property, offline and command-line tests");
+    let mut counts = (0, 0);
+    summary.check("cargo-test", || {
+        let out = cmd!(sh, "cargo test --workspace --locked --no-fail-fast")
+            .quiet()
+            .ignore_status()
+            .output()?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        counts = text
+            .lines()
+            .filter_map(result_line)
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if !out.status.success() || counts.0 == 0 {
+            println!("{text}\n{}", String::from_utf8_lossy(&out.stderr));
+            bail!("{} passed, {} failed", counts.0, counts.1);
+        }
+        say(&format!("{} passed", counts.0));
+        Ok(format!("{} tests", counts.0))
+    });
+    summary.more = counts;
+}
+
+/// Passed and failed of a line `test result: ok. 17 passed; 0 failed; …`.
+fn result_line(line: &str) -> Option<(usize, usize)> {
+    let (_, rest) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |word: &str| {
+        rest.split("; ")
+            .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())
+    };
+    Some((count("passed")?, count("failed")?))
+}
+
+/// What needs virtual machines.
+fn machines(sh: &Shell, lab: &Lab, full: bool, scenarios: Vec<Scenario>, summary: &mut Summary) {
+    let mut binaries = None;
+    summary.check("build", || {
+        let built = build::run(sh, lab)?;
+        binaries = Some(built);
+        Ok("static binaries".into())
+    });
+    let mut prepared = None;
+    summary.check("fetch", || {
+        let (judges, kernels) = prepare(
+            lab,
+            binaries
+                .clone()
+                .context("the binaries could not be built")?,
+            &scenarios,
+        )?;
+        let fact = format!("{} kernels", kernels.len());
+        prepared = Some((judges, kernels));
+        Ok(fact)
+    });
+    let Some((judges, kernels)) = prepared else {
+        let not_run = |scenario: Scenario| Row {
+            name: scenario.name.into(),
+            seconds: 0.0,
+            verdict: Err(anyhow::anyhow!("not run")),
+            repeated: false,
+        };
+        summary.rows.extend(scenarios.into_iter().map(not_run));
+        return;
+    };
+    let bench = Bench {
+        lab,
+        judges: &judges,
+        kernels: &kernels,
+    };
+    summary.rows.extend(vm::run(&bench, scenarios));
+    if full {
+        summary.rows.extend(full::rows(sh, lab, &judges.binaries));
+    }
+}
+
+/// The kernels that the scenarios want, each with the accelerator that boots it.
+fn prepare(
+    lab: &Lab,
+    binaries: Binaries,
+    scenarios: &[Scenario],
+) -> Result<(Judges, Vec<Machine>)> {
+    step("kernels and tools");
+    let apt = Apt::open(lab)?;
+    let judges = Judges {
+        binaries,
+        makedumpfile: fetch::makedumpfile(&apt)?,
+    };
+    let mut kernels = Vec::new();
+    for series in SERIES
+        .iter()
+        .filter(|series| scenarios.iter().any(|scenario| scenario.series == **series))
+    {
+        let kernel = fetch::kernel(&apt, series)?;
+        let accel =
+            qemu::accel::choose(&kernel.vmlinuz, &kernel.release, &lab.dir("accel")?, &say)?;
+        kernels.push((*series, kernel, accel));
+    }
+    Ok((judges, kernels))
+}
+
+/// Every result.
+#[derive(Default)]
+struct Summary {
+    rows: Vec<Row>,
+    /// Single tests that passed and failed, which the row of `cargo test` stands for.
+    more: (usize, usize),
+}
+
+impl Summary {
+    fn check(&mut self, name: &str, check: impl FnOnce() -> Result<String>) {
+        let start = Instant::now();
+        let verdict = check();
+        if let Err(error) = &verdict {
+            say(&format!("{name} FAILED: {error:#}"));
+        }
+        self.rows.push(Row {
+            name: name.into(),
+            seconds: start.elapsed().as_secs_f64(),
+            verdict,
+            repeated: false,
+        });
+    }
+
+    fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| row.verdict.is_err()).count()
+    }
+
+    /// The table, then the one line.
+    fn print(&self) {
+        step("summary");
+        for row in &self.rows {
+            let (word, text) = match &row.verdict {
+                Ok(fact) => ("ok", fact.clone()),
+                Err(error) => (
+                    "FAILED",
+                    format!("{error:#}")
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                ),
+            };
+            let again = if row.repeated {
+                " (second run; the emulator killed the first)"
+            } else {
+                ""
+            };
+            println!(
+                "{:<22} {:>7.1} s  {word:<7} {text}{again}",
+                row.name, row.seconds
+            );
+        }
+        println!("{}", self.line());
+    }
+
+    /// Rows, with the row of `cargo test` replaced by its single tests.
+    fn line(&self) -> String {
+        let (passed, failed) = (self.rows.len() - self.failed(), self.failed());
+        let repeated = self.rows.iter().filter(|row| row.repeated).count();
+        let note = if repeated > 0 {
+            format!(" ({repeated} repeated after a fault of the emulator)")
+        } else {
+            String::new()
+        };
+        format!(
+            "{} passed, {} failed{note}",
+            passed + self.more.0.saturating_sub(1),
+            failed + self.more.1.saturating_sub(1)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_of_cargo() {
+        assert_eq!(
+            result_line("test result: ok. 17 passed; 0 failed; 1 ignored; finished in 0.02s"),
+            Some((17, 0))
+        );
+        assert_eq!(
+            result_line("test result: FAILED. 3 passed; 2 failed; 0 ignored"),
+            Some((3, 2))
+        );
+        assert_eq!(result_line("test vm::tests ... ok"), None);
+    }
+
+    #[test]
+    fn names_choose() {
+        assert!(wanted("panic-6.1", &[]) && wanted("panic-6.1", &["6.1".into()]));
+        assert!(!wanted("fault-kill", &["panic".into()]));
+    }
+
+    #[test]
+    fn a_failure_is_counted_and_repetitions_are_told() {
+        let mut summary = Summary::default();
+        summary.check("good", || Ok(String::new()));
+        summary.check("bad", || bail!("x"));
+        summary.rows[0].repeated = true;
+        assert_eq!(summary.failed(), 1);
+        assert_eq!(
+            summary.line(),
+            "1 passed, 1 failed (1 repeated after a fault of the emulator)"
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! Panics of every kernel series, each captured whole and judged by everyone.
+
+use super::{Bench, Scenario, finished, only_dump};
+use crate::check::read_report;
+use crate::fetch::{Kernel, MAIN_SERIES};
+use crate::guest::{Guest, Run};
+use crate::timeline;
+use anyhow::{Result, bail};
+
+/// The panic matrix, slowest first.
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let scenario = |name, series, guest| Scenario {
+        name,
+        series,
+        guest,
+        judge,
+    };
+    let numa = Guest {
+        cpus: 4,
+        nodes: 2,
+        words: "nokaslr no5lvl".into(),
+        ..Guest::default()
+    };
+    vec![
+        scenario("panic-numa-4-level", MAIN_SERIES, numa),
+        scenario(
+            "panic-7",
+            "7.",
+            Guest {
+                reservation: "160M",
+                ..Guest::default()
+            },
+        ),
+        scenario("panic-6.12", "6.12.", Guest::default()),
+        scenario("panic-6.1", "6.1.", Guest::default()),
+        scenario("panic-5.10", "5.10.", Guest::default()),
+    ]
+}
+
+/// A complete dump that passes every judge.
+fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    let bad: Vec<_> = bench
+        .judges
+        .complete(&dump, kernel)
+        .into_iter()
+        .filter_map(|verdict| {
+            verdict
+                .said
+                .err()
+                .map(|error| format!("{}: {error:#}", verdict.judge))
+        })
+        .collect();
+    if !bad.is_empty() {
+        bail!("{}", bad.join("; "));
+    }
+    let report = read_report(&dump)?;
+    let kept = report
+        .pointer("/pages/kept")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or_default();
+    let bytes = report
+        .pointer("/bytes")
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or_default();
+    let took = timeline::total(&timeline::moments(&run.lines))
+        .map_or("?".into(), |time| format!("{:.1}", time.as_secs_f64()));
+    Ok(format!(
+        "{}: {kept} pages in {bytes} bytes, panic to reset {took} s",
+        kernel.release
+    ))
+}

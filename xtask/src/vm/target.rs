@@ -1,0 +1,88 @@
+//! Targets that cannot take the dump: no such device, no driver for it, no room on it.
+
+use super::{Bench, Scenario, finished, only_dump};
+use crate::check::{files, log_file, report};
+use crate::fetch::{Kernel, MAIN_SERIES};
+use crate::guest::{Guest, Run, UUID};
+use anyhow::{Result, bail};
+
+/// A UUID that no disk has.
+const ABSENT: &str = "00000000-dead-4bad-8bad-00000000f00d";
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let small = || Guest {
+        memory: 768,
+        words: "guest.workload=0".into(),
+        ..Guest::default()
+    };
+    let mut missing = small();
+    missing.config =
+        format!("targets = [\"file:UUID={ABSENT}:/var/crash\"]\ndevice_timeout = \"3s\"\n");
+    let mut module = Guest {
+        capture_modules: &[],
+        ..small()
+    };
+    module.config.push_str("device_timeout = \"3s\"\n");
+    let full = Guest {
+        disk: 64,
+        taken: 52,
+        words: "guest.workload=0 guest.disk=none".into(),
+        ..small()
+    };
+    let scenario = |name, guest, judge| Scenario {
+        name,
+        series: MAIN_SERIES,
+        guest,
+        judge,
+    };
+    vec![
+        scenario(
+            "target-missing",
+            missing,
+            no_device as fn(&Bench<'_>, &Kernel, &Run) -> Result<String>,
+        ),
+        scenario("target-no-module", module, no_module),
+        scenario("target-full", full, no_room),
+    ]
+}
+
+/// The device is named on the console, and the machine resets.
+fn no_device(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    nothing_but(run, ABSENT)
+}
+
+/// The device is named on the console, and the machine resets.
+fn no_module(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    nothing_but(run, UUID)
+}
+
+fn nothing_but(run: &Run, word: &str) -> Result<String> {
+    finished(run)?;
+    if !run.dumps()?.is_empty() {
+        bail!("a dump directory on a disk that is no target");
+    }
+    // Only the capture kernel's part: the command line of the production kernel may name it too.
+    let said = run
+        .lines
+        .iter()
+        .rev()
+        .take_while(|line| !line.text.contains("Linux version "))
+        .find(|line| line.text.contains(word) && line.text.contains("baredump"));
+    match said {
+        Some(line) => Ok(line.text.clone()),
+        None => bail!("the console does not name {word}"),
+    }
+}
+
+/// A partial dump under its incomplete name, the log saved.
+fn no_room(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    let found = files(&dump)?;
+    if found.iter().any(|name| name == "vmcore") {
+        bail!("a vmcore under its final name on a full disk");
+    }
+    log_file(&dump)?;
+    report(&dump, "partial")?;
+    Ok(found.join(" "))
+}
