@@ -37,4 +37,10 @@ impl Out for MemoryFile {
         assert!(len <= MAX_SIZE, "reserves {len} bytes");
         Ok(())
     }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        assert!(len <= MAX_SIZE, "set to {len} bytes");
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).resize(len as usize, 0);
+        Ok(())
+    }
 }

@@ -288,7 +288,6 @@ fn what_vmcoreinfo_does_not_say_keeps_pages() {
         "SIZE(page)",
         "NUMBER(PG_lru)",
         "SYMBOL(mem_section)",
-        "SYMBOL(init_top_pgt)",
         "NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)",
         "NUMBER(PAGE_HUGETLB_MAPCOUNT_VALUE)",
         "NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)",
@@ -328,10 +327,7 @@ fn without_vmcoreinfo_everything_is_kept() {
         let dump = Dump::parse(file).unwrap();
         assert!(dump.kept() == Vec::from_iter(vmcore.existing()));
         assert_eq!(summary.level.bits(), level & 1);
-        assert_eq!(
-            level == 31,
-            !dead.warnings().is_empty() || !summary.warnings.is_empty() || level == 1
-        );
+        assert!(level == 1 || !dead.warnings().is_empty() || !summary.warnings.is_empty(), "no warning at level {level}");
     }
     assert!(dead.dmesg(&mut Vec::new()).is_err());
 }
