@@ -71,7 +71,8 @@ impl Ended {
         }
     }
 
-    const fn violent(self) -> bool {
+    /// Whether it did not end by itself.
+    pub(super) const fn violent(self) -> bool {
         matches!(self, Self::Died | Self::Hung)
     }
 }

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Kept back of the overall deadline for the report and the final action.
 const RESERVE: Duration = Duration::from_secs(15);
 
+const NO_TARGET: &str =
+    "no target is configured: set `targets` in /etc/baredump.toml or baredump.targets=";
+
 /// PID 1's whole life.
 pub(super) fn run() -> ! {
     let start = Instant::now();
@@ -265,16 +268,17 @@ impl Supervisor {
     }
 
     /// Why the dump is not complete: what its capture said, or else the last step that failed.
-    fn reason(&self) -> &str {
+    fn reason(&self) -> Text<256> {
         let bad = || self.attempts.iter().rev().filter(|a| a.ended != Ended::Ok);
         let capture = bad().find(|a| matches!(a.step, Step::Capture { .. }));
         let other = || bad().find(|a| !matches!(a.step, Step::Report { .. } | Step::Finish));
         match capture.or_else(other) {
-            Some(attempt) => attempt.reason.as_str(),
-            None if self.plan.targets == 0 => {
-                "no target is configured: set `targets` in /etc/baredump.toml"
+            Some(a) if a.ended.violent() => {
+                Text::of(format_args!("step {}: {}", a.step.name(), a.reason))
             }
-            None => "unknown",
+            Some(a) => Text::of(format_args!("{}", a.reason)),
+            None if self.plan.targets == 0 => Text::of(format_args!("{NO_TARGET}")),
+            None => Text::of(format_args!("unknown")),
         }
     }
 
@@ -416,9 +420,6 @@ mod tests {
             (s.best.status, s.best.pages, s.best.dir.as_str()),
             (Status::Complete, 3, "/b")
         );
-        assert_eq!(
-            s.reason(),
-            "no target is configured: set `targets` in /etc/baredump.toml"
-        );
+        assert_eq!(s.reason().as_str(), NO_TARGET);
     }
 }
