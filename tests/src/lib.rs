@@ -8,3 +8,4 @@
 pub mod dump_reader;
 pub mod fake_kernel;
 pub mod memory_file;
+pub mod sentinels;
