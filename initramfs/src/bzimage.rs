@@ -34,8 +34,13 @@ pub enum BzImageError {
     /// No `HdrS`.
     #[error("it is no x86 bzImage (no boot header at 0x202)")]
     NoHeader,
+    /// No version string.
+    #[error("its version string is missing: the file is damaged or cut off")]
+    Cut,
     /// A protocol from before 2009 or a 32-bit kernel.
-    #[error("it is a bzImage of boot protocol {major}.{minor:02} without a 64-bit entry; a 64-bit kernel is needed")]
+    #[error(
+        "it is a bzImage of boot protocol {major}.{minor:02} without a 64-bit entry; a 64-bit kernel is needed"
+    )]
     TooOld {
         /// Protocol version.
         major: u16,
@@ -55,10 +60,17 @@ impl BzImage {
         }
         let protocol = u16_at(bytes, PROTOCOL);
         if protocol < PROTOCOL_INIT_SIZE || u16_at(bytes, XLOADFLAGS) & XLF_KERNEL_64 == 0 {
-            return Err(BzImageError::TooOld { major: protocol >> 8, minor: protocol & 0xff });
+            return Err(BzImageError::TooOld {
+                major: protocol >> 8,
+                minor: protocol & 0xff,
+            });
+        }
+        let release = release(bytes);
+        if release.is_empty() {
+            return Err(BzImageError::Cut);
         }
         Ok(Self {
-            release: release(bytes),
+            release,
             init_size: u32_at(bytes, INIT_SIZE),
             cmdline_size: u32_at(bytes, CMDLINE_SIZE),
         })
@@ -69,17 +81,30 @@ impl BzImage {
 fn release(bytes: &[u8]) -> String {
     let start = usize::from(u16_at(bytes, KERNEL_VERSION)) + 0x200;
     let setup_end = (usize::from(bytes.get(SETUP_SECTS).copied().unwrap_or(0)) + 1) * 512;
-    let text = bytes.get(start..setup_end.min(bytes.len())).unwrap_or_default();
-    let word = text.iter().take(VERSION_MAX).take_while(|byte| byte.is_ascii_graphic());
+    let text = bytes
+        .get(start..setup_end.min(bytes.len()))
+        .unwrap_or_default();
+    let word = text
+        .iter()
+        .take(VERSION_MAX)
+        .take_while(|byte| byte.is_ascii_graphic());
     word.map(|byte| char::from(*byte)).collect()
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().map_or(0, u16::from_le_bytes)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .map_or(0, u16::from_le_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().map_or(0, u32::from_le_bytes)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .map_or(0, u32::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -113,9 +138,15 @@ pub(crate) mod tests {
         assert_eq!(BzImage::parse(b"\x7fELF"), Err(BzImageError::NoHeader));
         let mut old = image("2.6");
         old[XLOADFLAGS] = 0;
-        assert!(matches!(BzImage::parse(&old), Err(BzImageError::TooOld { major: 2, minor: 15 })));
+        assert!(matches!(
+            BzImage::parse(&old),
+            Err(BzImageError::TooOld {
+                major: 2,
+                minor: 15
+            })
+        ));
         let mut wild = image("x");
         wild[KERNEL_VERSION..KERNEL_VERSION + 2].copy_from_slice(&0xffff_u16.to_le_bytes());
-        assert_eq!(BzImage::parse(&wild).unwrap().release, "");
+        assert_eq!(BzImage::parse(&wild), Err(BzImageError::Cut));
     }
 }

@@ -70,19 +70,34 @@ impl CommandLine {
                 break;
             }
             match drop_reason(word, request.remove) {
-                Some(reason) => line.dropped.push(Change { word: word.to_owned(), reason }),
+                Some(reason) => line.dropped.push(Change {
+                    word: word.to_owned(),
+                    reason,
+                }),
                 None => line.push(word),
             }
         }
         for (word, reason) in ADDED {
             line.add(word, reason, request.remove);
         }
-        line.add("baredump.init=1", "be PID 1 even when /proc/vmcore is missing, and report that", request.remove);
+        line.add(
+            "baredump.init=1",
+            "be PID 1 even when /proc/vmcore is missing, and report that",
+            request.remove,
+        );
         if let Some(id) = request.boot_id.and_then(clean_id) {
-            line.add(&format!("baredump.boot_id={id}"), "names the dump", request.remove);
+            line.add(
+                &format!("baredump.boot_id={id}"),
+                "names the dump",
+                request.remove,
+            );
         }
         if let Some(id) = request.machine_id.and_then(clean_id) {
-            line.add(&format!("baredump.machine_id={id}"), "names the machine in the report", request.remove);
+            line.add(
+                &format!("baredump.machine_id={id}"),
+                "names the machine in the report",
+                request.remove,
+            );
         }
         for word in request.append {
             line.push(word.trim());
@@ -96,9 +111,18 @@ impl CommandLine {
     /// It doesn't.
     pub fn check(&self, cmdline_size: u32) -> Result<(), TooLong> {
         let size = usize::try_from(cmdline_size).unwrap_or(X86_LIMIT);
-        let limit = if size == 0 { X86_LIMIT } else { size.min(X86_LIMIT) }.saturating_sub(KERNEL_PREFIX);
+        let limit = if size == 0 {
+            X86_LIMIT
+        } else {
+            size.min(X86_LIMIT)
+        }
+        .saturating_sub(KERNEL_PREFIX);
         let length = self.text.len();
-        if length > limit { Err(TooLong { length, limit }) } else { Ok(()) }
+        if length > limit {
+            Err(TooLong { length, limit })
+        } else {
+            Ok(())
+        }
     }
 
     fn add(&mut self, word: &str, reason: &'static str, remove: &[String]) {
@@ -106,7 +130,10 @@ impl CommandLine {
             return;
         }
         self.push(word);
-        self.added.push(Change { word: word.to_owned(), reason });
+        self.added.push(Change {
+            word: word.to_owned(),
+            reason,
+        });
     }
 
     fn push(&mut self, word: &str) {
@@ -142,8 +169,14 @@ fn drop_reason(word: &str, remove: &[String]) -> Option<&'static str> {
         return Some("removed on the command line");
     }
     let key = key(word);
-    let listed = DROPPED.iter().find(|(keys, _)| keys.contains(&key.as_str()));
-    let prefixed = || DROPPED_PREFIXES.iter().find(|(prefix, _)| key.starts_with(prefix));
+    let listed = DROPPED
+        .iter()
+        .find(|(keys, _)| keys.contains(&key.as_str()));
+    let prefixed = || {
+        DROPPED_PREFIXES
+            .iter()
+            .find(|(prefix, _)| key.starts_with(prefix))
+    };
     if let Some((_, reason)) = listed {
         return Some(reason);
     }
@@ -151,19 +184,27 @@ fn drop_reason(word: &str, remove: &[String]) -> Option<&'static str> {
         return Some(reason);
     }
     // Lists add up; of all others the last counts, and that must be ours.
-    let replaced = |(ours, _): &&(&str, &str)| self::key(ours) == key && key != "initcall_blacklist";
-    ADDED.iter().find(replaced).map(|_| "replaced by our own value")
+    let replaced =
+        |(ours, _): &&(&str, &str)| self::key(ours) == key && key != "initcall_blacklist";
+    ADDED
+        .iter()
+        .find(replaced)
+        .map(|_| "replaced by our own value")
 }
 
 fn is_removed(word: &str, remove: &[String]) -> bool {
-    remove.iter().any(|item| item == word || key(item) == key(word) && !item.contains('='))
+    remove
+        .iter()
+        .any(|item| item == word || key(item) == key(word) && !item.contains('='))
 }
 
 /// An id is only hex digits and dashes, whatever a file holds.
 fn clean_id(text: &str) -> Option<&str> {
     let text = text.trim();
     let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
-    let clean = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let clean = text
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     (digits == 32 && clean).then_some(text)
 }
 
@@ -193,9 +234,19 @@ mod tests {
         let ids = "baredump.init=1 baredump.boot_id=01234567-89ab-cdef-0123-456789abcdef \
             baredump.machine_id=0123456789abcdef0123456789abcdef last=1";
         assert!(line.text.ends_with(ids), "{}", line.text);
-        let dropped: Vec<_> = line.dropped.iter().map(|change| change.word.as_str()).collect();
+        let dropped: Vec<_> = line
+            .dropped
+            .iter()
+            .map(|change| change.word.as_str())
+            .collect();
         let expected = [
-            "BOOT_IMAGE=/boot/vmlinuz-6.1", "root=UUID=1-2", "ro", "crashkernel=128M", "quiet", "systemd.unit=x", "nr_cpus=64",
+            "BOOT_IMAGE=/boot/vmlinuz-6.1",
+            "root=UUID=1-2",
+            "ro",
+            "crashkernel=128M",
+            "quiet",
+            "systemd.unit=x",
+            "nr_cpus=64",
             "hugepages=1000",
         ];
         assert_eq!(dropped, expected);
@@ -205,13 +256,21 @@ mod tests {
     fn a_capture_kernel_dies_into_a_reboot_and_has_one_cpu() {
         let text = build(&[], &[]).text;
         for word in ["panic=10", "nr_cpus=1", "reset_devices", "rdinit=/init"] {
-            assert_eq!(text.split(' ').filter(|other| *other == word).count(), 1, "{word}");
+            assert_eq!(
+                text.split(' ').filter(|other| *other == word).count(),
+                1,
+                "{word}"
+            );
         }
     }
 
     #[test]
     fn remove_by_key_and_by_word() {
-        let text = build(&["irqpoll", "console=tty0", "panic", "nvme_core.io-timeout"], &[]).text;
+        let text = build(
+            &["irqpoll", "console=tty0", "panic", "nvme_core.io-timeout"],
+            &[],
+        )
+        .text;
         assert!(text.starts_with("console=ttyS0"), "{text}");
         for word in ["irqpoll", "panic=", "io_timeout", "console=tty0"] {
             assert!(!text.contains(word), "{word}");
@@ -220,7 +279,10 @@ mod tests {
 
     #[test]
     fn ids_that_are_none_are_left_out() {
-        let line = CommandLine::build(&Request { boot_id: Some("x rdinit=/bin/sh"), ..Request::default() });
+        let line = CommandLine::build(&Request {
+            boot_id: Some("x rdinit=/bin/sh"),
+            ..Request::default()
+        });
         assert!(!line.text.contains("boot_id"));
         assert_eq!(clean_id("0123"), None);
     }
@@ -228,10 +290,25 @@ mod tests {
     #[test]
     fn limit() {
         let long = "x".repeat(2047);
-        let line = |length: usize| CommandLine { text: long[..length].to_owned(), ..CommandLine::default() };
+        let line = |length: usize| CommandLine {
+            text: long[..length].to_owned(),
+            ..CommandLine::default()
+        };
         assert_eq!(line(2016).check(2047), Ok(()));
-        assert_eq!(line(2017).check(2047), Err(TooLong { length: 2017, limit: 2016 }));
-        assert_eq!(line(2017).check(0), Err(TooLong { length: 2017, limit: 2016 }));
+        assert_eq!(
+            line(2017).check(2047),
+            Err(TooLong {
+                length: 2017,
+                limit: 2016
+            })
+        );
+        assert_eq!(
+            line(2017).check(0),
+            Err(TooLong {
+                length: 2017,
+                limit: 2016
+            })
+        );
         assert!(line(240).check(255).is_err());
     }
 
@@ -239,7 +316,12 @@ mod tests {
     fn every_added_word_has_one_line() {
         for (index, (word, reason)) in ADDED.iter().enumerate() {
             assert!(!reason.is_empty() && !word.contains(' '));
-            assert!(!ADDED[index + 1..].iter().any(|(other, _)| key(other) == key(word)), "{word}");
+            assert!(
+                !ADDED[index + 1..]
+                    .iter()
+                    .any(|(other, _)| key(other) == key(word)),
+                "{word}"
+            );
         }
     }
 }

@@ -5,13 +5,13 @@
 //! Same entries, same bytes: entries are sorted by name, inodes are numbered in that order, owner and time are 0. Device nodes
 //! are only numbers in a header, so nobody has to be root to make one.
 
+mod member;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use thiserror::Error;
 
-const MAGIC: &[u8; 6] = b"070701";
-const HEADER_SIZE: usize = 110;
 const TRAILER: &str = "TRAILER!!!";
 
 const S_IFDIR: u32 = 0o040_000;
@@ -26,7 +26,9 @@ const NAME_MAX: usize = 4095;
 #[derive(Debug, Error)]
 pub enum CpioError {
     /// Not a clean relative path.
-    #[error("{0:?} is no name for an archive entry: it must have no empty, \".\" or \"..\" component and no NUL")]
+    #[error(
+        "{0:?} is no name for an archive entry: it must have no empty, \".\" or \"..\" component and no NUL"
+    )]
     Name(String),
     /// Two entries of one name that are not both directories.
     #[error("two archive entries are called {0}")]
@@ -94,7 +96,10 @@ impl Archive {
     pub fn directory(&mut self, path: &str, mode: u32) -> Result<(), CpioError> {
         let path = self.prepare(path)?;
         match self.entries.get_mut(&path) {
-            Some(Entry { node: Node::Directory, mode: old }) => *old = mode & 0o7777,
+            Some(Entry {
+                node: Node::Directory,
+                mode: old,
+            }) => *old = mode & 0o7777,
             Some(_) => return Err(CpioError::Twice(path)),
             None => self.put(path, Node::Directory, mode),
         }
@@ -107,7 +112,10 @@ impl Archive {
     /// A bad or used name, or 4 GiB and more.
     pub fn file(&mut self, path: &str, mode: u32, bytes: Vec<u8>) -> Result<(), CpioError> {
         if u32::try_from(bytes.len()).is_err() {
-            return Err(CpioError::Size { path: path.to_owned(), size: bytes.len() });
+            return Err(CpioError::Size {
+                path: path.to_owned(),
+                size: bytes.len(),
+            });
         }
         self.add(path, Node::File(bytes), mode)
     }
@@ -124,20 +132,31 @@ impl Archive {
     ///
     /// # Errors
     /// A bad or used name.
-    pub fn char_device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> Result<(), CpioError> {
+    pub fn char_device(
+        &mut self,
+        path: &str,
+        mode: u32,
+        major: u32,
+        minor: u32,
+    ) -> Result<(), CpioError> {
         self.add(path, Node::CharDevice(major, minor), mode)
     }
 
     /// The entries in archive order, by name without leading slash.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
+        self.entries
+            .iter()
+            .map(|(path, entry)| (path.as_str(), entry))
     }
 
     /// The bytes of a regular file of the archive.
     #[must_use]
     pub fn file_bytes(&self, path: &str) -> Option<&[u8]> {
         match self.entries.get(path.trim_start_matches('/')) {
-            Some(Entry { node: Node::File(bytes), .. }) => Some(bytes),
+            Some(Entry {
+                node: Node::File(bytes),
+                ..
+            }) => Some(bytes),
             _ => None,
         }
     }
@@ -152,7 +171,7 @@ impl Archive {
             inode = inode.wrapping_add(1);
             write_entry(out, path, entry, inode)?;
         }
-        write_member(out, TRAILER, [0, 0, 1, 0, 0], &[])
+        member::write(out, TRAILER, [0, 0, 1, 0, 0], &[])
     }
 
     /// The archive as bytes.
@@ -171,7 +190,7 @@ impl Archive {
     pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, CpioError> {
         let mut archive = Self::new();
         loop {
-            let (name, fields, data, rest) = read_member(bytes)?;
+            let (name, fields, data, rest) = member::read(bytes)?;
             if name == TRAILER {
                 return Ok(archive);
             }
@@ -198,21 +217,39 @@ impl Archive {
     }
 
     fn put(&mut self, path: String, node: Node, mode: u32) {
-        self.entries.insert(path, Entry { node, mode: mode & 0o7777 });
+        self.entries.insert(
+            path,
+            Entry {
+                node,
+                mode: mode & 0o7777,
+            },
+        );
     }
 
     /// Judges the name and adds the directories above it.
     fn prepare(&mut self, path: &str) -> Result<String, CpioError> {
         let clean = path.strip_prefix('/').unwrap_or(path);
         let bad = |part: &str| matches!(part, "" | "." | "..");
-        if clean.len() >= NAME_MAX || clean.contains('\0') || clean.split('/').any(bad) || clean == TRAILER {
+        if clean.len() >= NAME_MAX
+            || clean.contains('\0')
+            || clean.split('/').any(bad)
+            || clean == TRAILER
+        {
             return Err(CpioError::Name(path.to_owned()));
         }
         for (end, _) in clean.match_indices('/') {
             let parent = &clean[..end];
             match self.entries.get(parent) {
-                Some(Entry { node: Node::Directory, .. }) => {}
-                Some(_) => return Err(CpioError::Parent { path: clean.to_owned(), parent: parent.to_owned() }),
+                Some(Entry {
+                    node: Node::Directory,
+                    ..
+                }) => {}
+                Some(_) => {
+                    return Err(CpioError::Parent {
+                        path: clean.to_owned(),
+                        parent: parent.to_owned(),
+                    });
+                }
                 None => self.put(parent.to_owned(), Node::Directory, 0o755),
             }
         }
@@ -227,56 +264,12 @@ fn write_entry(out: &mut impl Write, path: &str, entry: &Entry, inode: u32) -> i
         Node::Symlink(target) => (S_IFLNK, 1, 0, 0, target.as_bytes()),
         Node::CharDevice(major, minor) => (S_IFCHR, 1, *major, *minor, &[]),
     };
-    write_member(out, path, [inode, kind | entry.mode, links, major, minor], data)
-}
-
-/// Header, name and data, the last two padded to 4 bytes. `fields`: inode, mode, links, device major and minor.
-fn write_member(out: &mut impl Write, name: &str, fields: [u32; 5], data: &[u8]) -> io::Result<()> {
-    let [inode, mode, links, major, minor] = fields;
-    let too_big = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-    let size = u32::try_from(data.len()).map_err(too_big)?;
-    let name_size = u32::try_from(name.len().saturating_add(1)).map_err(too_big)?;
-    out.write_all(MAGIC)?;
-    // uid, gid, mtime, the device that holds the file and the checksum stay 0.
-    for field in [inode, mode, 0, 0, links, 0, size, 0, 0, major, minor, name_size, 0] {
-        write!(out, "{field:08x}")?;
-    }
-    out.write_all(name.as_bytes())?;
-    out.write_all(&[0])?;
-    out.write_all(padding(HEADER_SIZE + name.len() + 1))?;
-    out.write_all(data)?;
-    out.write_all(padding(data.len()))
-}
-
-fn padding(length: usize) -> &'static [u8] {
-    &[0; 3][..length.wrapping_neg() % 4]
-}
-
-/// Name, the 13 header fields, data, and what follows.
-type Member<'a> = (&'a str, [u32; 13], &'a [u8], &'a [u8]);
-
-fn read_member(bytes: &[u8]) -> Result<Member<'_>, CpioError> {
-    const CUT: CpioError = CpioError::Damaged("it ends in the middle of an entry");
-    let header = bytes.get(..HEADER_SIZE).ok_or(CUT)?;
-    if !header.starts_with(MAGIC) {
-        return Err(CpioError::Damaged("an entry doesn't begin with 070701"));
-    }
-    let mut fields = [0_u32; 13];
-    for (field, digits) in fields.iter_mut().zip(header[MAGIC.len()..].chunks_exact(8)) {
-        *field = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|text| u32::from_str_radix(text, 16).ok())
-            .ok_or(CpioError::Damaged("a header field is no hexadecimal number"))?;
-    }
-    let size = usize::try_from(fields[6]).map_err(|_| CUT)?;
-    let name_size = usize::try_from(fields[11]).map_err(|_| CUT)?;
-    let data_start = HEADER_SIZE.checked_add(name_size).and_then(|end| end.checked_next_multiple_of(4)).ok_or(CUT)?;
-    let data_end = data_start.checked_add(size).ok_or(CUT)?;
-    let name = bytes.get(HEADER_SIZE..HEADER_SIZE + name_size).and_then(<[u8]>::split_last).ok_or(CUT)?.1;
-    let name = std::str::from_utf8(name).map_err(|_| CpioError::Damaged("a name is not UTF-8"))?;
-    let data = bytes.get(data_start..data_end).ok_or(CUT)?;
-    let rest = data_end.checked_next_multiple_of(4).and_then(|end| bytes.get(end..)).unwrap_or_default();
-    Ok((name, fields, data, rest))
+    member::write(
+        out,
+        path,
+        [inode, kind | entry.mode, links, major, minor],
+        data,
+    )
 }
 
 #[cfg(test)]
@@ -297,14 +290,72 @@ mod tests {
         archive.char_device("/dev/console", 0o600, 5, 1).unwrap();
         archive.file("init", 0o755, b"hello".to_vec()).unwrap();
         let expected = concat!(
-            "070701", "00000001", "000041ed", "00000000", "00000000", "00000002", "00000000", "00000000", "00000000", "00000000",
-            "00000000", "00000000", "00000004", "00000000", "dev\0", "\0\0",
-            "070701", "00000002", "00002180", "00000000", "00000000", "00000001", "00000000", "00000000", "00000000", "00000000",
-            "00000005", "00000001", "0000000c", "00000000", "dev/console\0", "\0\0",
-            "070701", "00000003", "000081ed", "00000000", "00000000", "00000001", "00000000", "00000005", "00000000", "00000000",
-            "00000000", "00000000", "00000005", "00000000", "init\0", "\0", "hello", "\0\0\0",
-            "070701", "00000000", "00000000", "00000000", "00000000", "00000001", "00000000", "00000000", "00000000", "00000000",
-            "00000000", "00000000", "0000000b", "00000000", "TRAILER!!!\0", "\0\0\0",
+            "070701",
+            "00000001",
+            "000041ed",
+            "00000000",
+            "00000000",
+            "00000002",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000004",
+            "00000000",
+            "dev\0",
+            "\0\0",
+            "070701",
+            "00000002",
+            "00002180",
+            "00000000",
+            "00000000",
+            "00000001",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000005",
+            "00000001",
+            "0000000c",
+            "00000000",
+            "dev/console\0",
+            "\0\0",
+            "070701",
+            "00000003",
+            "000081ed",
+            "00000000",
+            "00000000",
+            "00000001",
+            "00000000",
+            "00000005",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000005",
+            "00000000",
+            "init\0",
+            "\0",
+            "hello",
+            "\0\0\0",
+            "070701",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000001",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "00000000",
+            "0000000b",
+            "00000000",
+            "TRAILER!!!\0",
+            "\0\0\0",
         );
         assert_eq!(String::from_utf8(archive.to_bytes()).unwrap(), expected);
     }
@@ -333,9 +384,18 @@ mod tests {
     fn bad_names_are_refused() {
         let mut archive = sample();
         for name in ["", "/", "a//b", "../x", "a/./b", "a/", "a\0b", TRAILER] {
-            assert!(matches!(archive.file(name, 0o644, vec![]), Err(CpioError::Name(_))), "{name:?}");
+            assert!(
+                matches!(archive.file(name, 0o644, vec![]), Err(CpioError::Name(_))),
+                "{name:?}"
+            );
         }
-        assert!(matches!(archive.file("init", 0o644, vec![]), Err(CpioError::Twice(_))));
-        assert!(matches!(archive.file("init/x", 0o644, vec![]), Err(CpioError::Parent { .. })));
+        assert!(matches!(
+            archive.file("init", 0o644, vec![]),
+            Err(CpioError::Twice(_))
+        ));
+        assert!(matches!(
+            archive.file("init/x", 0o644, vec![]),
+            Err(CpioError::Parent { .. })
+        ));
     }
 }

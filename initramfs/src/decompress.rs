@@ -17,12 +17,12 @@ pub const SUFFIXES: [&str; 3] = [".xz", ".zst", ".gz"];
 #[derive(Debug, Error)]
 pub enum DecompressError {
     /// Reading failed.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Read {
         /// The file.
         path: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The compressed data are damaged.
     #[error("{path} is a damaged {format} file ({detail}); reinstall its package")]
@@ -39,7 +39,10 @@ pub enum DecompressError {
 /// `path` without a suffix that means compression.
 #[must_use]
 pub fn plain_name(path: &str) -> &str {
-    SUFFIXES.iter().find_map(|suffix| path.strip_suffix(suffix)).unwrap_or(path)
+    SUFFIXES
+        .iter()
+        .find_map(|suffix| path.strip_suffix(suffix))
+        .unwrap_or(path)
 }
 
 /// Reads `path`, decompressed as its suffix says.
@@ -48,20 +51,30 @@ pub fn plain_name(path: &str) -> &str {
 /// The file can't be read or is damaged.
 pub fn read(path: &Path) -> Result<Vec<u8>, DecompressError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| DecompressError::Read { path: shown.clone(), source })?;
+    let bytes = std::fs::read(path).map_err(|cause| DecompressError::Read {
+        path: shown.clone(),
+        cause,
+    })?;
     let (format, result) = match path.extension().and_then(|end| end.to_str()) {
         Some("xz") => ("xz", xz(&bytes)),
         Some("zst") => ("zstd", zstd(&bytes)),
         Some("gz") => ("gzip", gzip(&bytes)),
         _ => return Ok(bytes),
     };
-    result.map_err(|detail| DecompressError::Damaged { path: shown, format, detail })
+    result.map_err(|detail| DecompressError::Damaged {
+        path: shown,
+        format,
+        detail,
+    })
 }
 
 fn xz(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);
-    lzma_rust2::XzReader::new(bytes, true).take(limit).read_to_end(&mut out).map_err(|err| err.to_string())?;
+    lzma_rust2::XzReader::new(bytes, true)
+        .take(limit)
+        .read_to_end(&mut out)
+        .map_err(|err| err.to_string())?;
     within_limit(out)
 }
 
@@ -103,7 +116,10 @@ pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let (mut out, mut chunk) = (Vec::new(), vec![0_u8; CHUNK]);
     loop {
         let (read, written) = (inflate.total_in(), inflate.total_out());
-        let rest = usize::try_from(read).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        let rest = usize::try_from(read)
+            .ok()
+            .and_then(|start| bytes.get(start..))
+            .unwrap_or_default();
         let status = inflate
             .decompress(rest, &mut chunk, InflateFlush::NoFlush)
             .map_err(|err| err.as_str().to_owned())?;
@@ -119,7 +135,11 @@ pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn within_limit(out: Vec<u8>) -> Result<Vec<u8>, String> {
-    if out.len() >= LIMIT { Err("more than 512 MiB when decompressed".to_owned()) } else { Ok(out) }
+    if out.len() >= LIMIT {
+        Err("more than 512 MiB when decompressed".to_owned())
+    } else {
+        Ok(out)
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +148,9 @@ mod tests {
     use crate::compress::Compression;
 
     fn text() -> Vec<u8> {
-        (0..400_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect()
+        (0..400_000_u32)
+            .flat_map(|n| (n / 7).to_le_bytes())
+            .collect()
     }
 
     #[test]
@@ -147,9 +169,11 @@ mod tests {
     fn xz_comes_back() {
         // `printf hello | xz --check=crc32`
         let packed = [
-            0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x01, 0x69, 0x22, 0xde, 0x36, 0x02, 0x00, 0x21, 0x01, 0x16, 0x00, 0x00, 0x00,
-            0x74, 0x2f, 0xe5, 0xa3, 0x01, 0x00, 0x04, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x00, 0x00, 0x00, 0x00, 0x86, 0xa6, 0x10, 0x36,
-            0x00, 0x01, 0x19, 0x05, 0xbc, 0xe8, 0xec, 0xcb, 0x90, 0x42, 0x99, 0x0d, 0x01, 0x00, 0x00, 0x00, 0x00, 0x01, 0x59, 0x5a,
+            0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x01, 0x69, 0x22, 0xde, 0x36, 0x02, 0x00,
+            0x21, 0x01, 0x16, 0x00, 0x00, 0x00, 0x74, 0x2f, 0xe5, 0xa3, 0x01, 0x00, 0x04, 0x68,
+            0x65, 0x6c, 0x6c, 0x6f, 0x00, 0x00, 0x00, 0x00, 0x86, 0xa6, 0x10, 0x36, 0x00, 0x01,
+            0x19, 0x05, 0xbc, 0xe8, 0xec, 0xcb, 0x90, 0x42, 0x99, 0x0d, 0x01, 0x00, 0x00, 0x00,
+            0x00, 0x01, 0x59, 0x5a,
         ];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.ko.xz");

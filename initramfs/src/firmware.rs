@@ -33,16 +33,25 @@ pub fn default_dirs(release: &str) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// A file is there and can't be read or is damaged.
-pub fn collect(firmware: &mut Firmware, module: &str, names: &[String], dirs: &[PathBuf]) -> Result<(), DecompressError> {
+pub fn collect(
+    firmware: &mut Firmware,
+    module: &str,
+    names: &[String],
+    dirs: &[PathBuf],
+) -> Result<(), DecompressError> {
     for name in names {
         if firmware.files.contains_key(name) {
             continue;
         }
         match find(name, dirs) {
             Some(path) => {
-                firmware.files.insert(name.clone(), decompress::read(&path)?);
+                firmware
+                    .files
+                    .insert(name.clone(), decompress::read(&path)?);
             }
-            None => firmware.warnings.push(format!("firmware {name}, which module {module} may ask for, was not found")),
+            None => firmware.warnings.push(format!(
+                "firmware {name}, which module {module} may ask for, was not found"
+            )),
         }
     }
     Ok(())
@@ -50,13 +59,19 @@ pub fn collect(firmware: &mut Firmware, module: &str, names: &[String], dirs: &[
 
 fn find(name: &str, dirs: &[PathBuf]) -> Option<PathBuf> {
     // A name comes from a module file: it must stay below the directories.
-    let clean = Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    let clean = Path::new(name)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
     if !clean {
         return None;
     }
-    let spellings = std::iter::once("").chain(SUFFIXES).map(|suffix| format!("{name}{suffix}"));
+    let spellings = std::iter::once("")
+        .chain(SUFFIXES)
+        .map(|suffix| format!("{name}{suffix}"));
     let spellings: Vec<_> = spellings.collect();
-    dirs.iter().flat_map(|dir| spellings.iter().map(|name| dir.join(name))).find(|path| path.is_file())
+    dirs.iter()
+        .flat_map(|dir| spellings.iter().map(|name| dir.join(name)))
+        .find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -69,13 +84,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("x")).unwrap();
         std::fs::write(dir.path().join("x/plain.bin"), b"plain").unwrap();
-        std::fs::write(dir.path().join("packed.bin.zst"), Compression::Zstd.compress(b"packed").unwrap()).unwrap();
-        let names = ["x/plain.bin", "packed.bin", "gone.bin", "../../etc/passwd", "/etc/passwd"].map(str::to_owned);
+        std::fs::write(
+            dir.path().join("packed.bin.zst"),
+            Compression::Zstd.compress(b"packed").unwrap(),
+        )
+        .unwrap();
+        let names = [
+            "x/plain.bin",
+            "packed.bin",
+            "gone.bin",
+            "../../etc/passwd",
+            "/etc/passwd",
+        ]
+        .map(str::to_owned);
         let mut firmware = Firmware::default();
-        collect(&mut firmware, "m", &names, &["/nonexistent".into(), dir.path().to_owned()]).unwrap();
+        collect(
+            &mut firmware,
+            "m",
+            &names,
+            &["/nonexistent".into(), dir.path().to_owned()],
+        )
+        .unwrap();
         assert_eq!(firmware.files["x/plain.bin"], b"plain");
         assert_eq!(firmware.files["packed.bin"], b"packed");
         assert_eq!(firmware.warnings.len(), 3);
-        assert_eq!(firmware.warnings[0], "firmware gone.bin, which module m may ask for, was not found");
+        assert_eq!(
+            firmware.warnings[0],
+            "firmware gone.bin, which module m may ask for, was not found"
+        );
     }
 }

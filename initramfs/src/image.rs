@@ -70,7 +70,11 @@ pub fn assemble(contents: Contents<'_>) -> Result<Archive, ImageError> {
     archive.char_device("dev/console", 0o600, 5, 1)?;
     archive.file("init", 0o755, contents.binary)?;
     archive.file(CONFIG_FILE, 0o600, contents.config.into_bytes())?;
-    archive.file(RELEASE_FILE, 0o644, format!("{}\n", contents.release).into_bytes())?;
+    archive.file(
+        RELEASE_FILE,
+        0o644,
+        format!("{}\n", contents.release).into_bytes(),
+    )?;
     let mut list = String::new();
     for module in &contents.modules.load {
         let path = format!("/lib/modules/{}.ko", module.name);
@@ -116,7 +120,9 @@ pub fn unpack(bytes: &[u8]) -> Result<Archive, ImageError> {
 /// It is damaged or no image.
 pub fn release(bytes: &[u8]) -> Result<Option<String>, ImageError> {
     let archive = unpack(bytes)?;
-    let text = archive.file_bytes(RELEASE_FILE).map(|text| String::from_utf8_lossy(text).trim().to_owned());
+    let text = archive
+        .file_bytes(RELEASE_FILE)
+        .map(|text| String::from_utf8_lossy(text).trim().to_owned());
     Ok(text)
 }
 
@@ -130,8 +136,12 @@ pub fn is_static_elf(bytes: &[u8]) -> Option<bool> {
     }
     let table = u64::from_le_bytes(*bytes.get(32..)?.first_chunk()?);
     let count = usize::from(u16::from_le_bytes(*bytes.get(56..)?.first_chunk()?));
-    let headers = bytes.get(usize::try_from(table).ok()?..)?.chunks_exact(PHDR_SIZE).take(count);
-    let mut kinds = headers.filter_map(|header| header.first_chunk().copied().map(u32::from_le_bytes));
+    let headers = bytes
+        .get(usize::try_from(table).ok()?..)?
+        .chunks_exact(PHDR_SIZE)
+        .take(count);
+    let mut kinds =
+        headers.filter_map(|header| header.first_chunk().copied().map(u32::from_le_bytes));
     Some(!kinds.any(|kind| kind == PT_INTERP))
 }
 
@@ -145,7 +155,10 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(dir)?;
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    let mut name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_owned();
     name.push(format!(".{}-incomplete", std::process::id()));
     let temporary = dir.join(name);
     let result = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
@@ -159,7 +172,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // One that an earlier process of this id left behind.
     let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -177,7 +194,10 @@ mod tests {
             bytes: name.as_bytes().to_vec(),
             info: ModInfo::default(),
         };
-        let modules = Closure { load: vec![module("virtio"), module("abc")], ..Closure::default() };
+        let modules = Closure {
+            load: vec![module("virtio"), module("abc")],
+            ..Closure::default()
+        };
         let mut options = Options::default();
         options.parse(&format!("options abc {parameters}\n"));
         let mut firmware = Firmware::default();
@@ -196,10 +216,19 @@ mod tests {
     fn contents() {
         let archive = archive("a=1 b=\"x y\"").unwrap();
         let list = String::from_utf8(archive.file_bytes(MODULE_LIST).unwrap().to_vec()).unwrap();
-        assert_eq!(list, "/lib/modules/virtio.ko\n/lib/modules/abc.ko a=1 b=\"x y\"\n");
-        assert_eq!(archive.file_bytes("/lib/firmware/x/y.bin"), Some(&[1, 2][..]));
+        assert_eq!(
+            list,
+            "/lib/modules/virtio.ko\n/lib/modules/abc.ko a=1 b=\"x y\"\n"
+        );
+        assert_eq!(
+            archive.file_bytes("/lib/firmware/x/y.bin"),
+            Some(&[1, 2][..])
+        );
         assert_eq!(archive.file_bytes("/init"), Some(&b"\x7fELF"[..]));
-        assert!(matches!(self::archive("a=\0"), Err(ImageError::Parameters(_))));
+        assert!(matches!(
+            self::archive("a=\0"),
+            Err(ImageError::Parameters(_))
+        ));
     }
 
     #[test]
@@ -207,7 +236,11 @@ mod tests {
         let archive = archive("").unwrap();
         for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
             let bytes = pack(&archive, compression).unwrap();
-            assert_eq!(release(&bytes).unwrap().as_deref(), Some("6.1.0"), "{compression:?}");
+            assert_eq!(
+                release(&bytes).unwrap().as_deref(),
+                Some("6.1.0"),
+                "{compression:?}"
+            );
         }
         assert!(release(b"\x28\xb5\x2f\xfdgarbage").is_err());
         assert!(release(b"text").is_err());
@@ -232,7 +265,10 @@ mod tests {
         write_file(&path, b"one").unwrap();
         write_file(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 1);
         assert!(write_file(Path::new("/proc/nothing/image"), b"").is_err());
     }

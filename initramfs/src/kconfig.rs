@@ -22,7 +22,10 @@ impl KernelConfig {
             .filter_map(|line| line.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.trim().trim_matches('"').to_owned()))
             .collect();
-        Self { options, source: source.to_owned() }
+        Self {
+            options,
+            source: source.to_owned(),
+        }
     }
 
     /// Reads one file.
@@ -76,6 +79,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config"), "CONFIG_X=y\n").unwrap();
         let dirs = [PathBuf::from("/nonexistent"), dir.path().to_owned()];
-        assert!(KernelConfig::find("no-such-release", &dirs).unwrap().is_builtin("CONFIG_X"));
+        assert!(
+            KernelConfig::find("no-such-release", &dirs)
+                .unwrap()
+                .is_builtin("CONFIG_X")
+        );
     }
 }

@@ -21,7 +21,10 @@ use crate::cmdline::TooLong;
 
 /// Since Linux 7.0, and before; the old names stay as links for a while.
 const CRASH_SIZE: [&str; 2] = ["sys/kernel/kexec/crash_size", "sys/kernel/kexec_crash_size"];
-const CRASH_LOADED: [&str; 2] = ["sys/kernel/kexec/crash_loaded", "sys/kernel/kexec_crash_loaded"];
+const CRASH_LOADED: [&str; 2] = [
+    "sys/kernel/kexec/crash_loaded",
+    "sys/kernel/kexec_crash_loaded",
+];
 /// What was loaded; gone with the boot, as the loaded kernel is.
 const RECORD: &str = "run/baredump/armed.json";
 const HEADER_BYTES: u64 = 64 << 10;
@@ -41,20 +44,20 @@ pub enum LoadError {
     )]
     NoReservation,
     /// A file can't be read.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// No kernel.
-    #[error("{path} can't be the capture kernel: {source}")]
+    #[error("{path} can't be the capture kernel: {cause}")]
     Kernel {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: BzImageError,
+        cause: BzImageError,
     },
     /// Too many words.
     #[error(transparent)]
@@ -108,12 +111,22 @@ impl Kernel {
     /// # Errors
     /// It can't be read or is none.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        let read = |cause| LoadError::Read {
+            path: path.to_owned(),
+            cause,
+        };
         let mut bytes = Vec::new();
-        File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes)).map_err(read)?;
-        let header =
-            BzImage::parse(&bytes).map_err(|source| LoadError::Kernel { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), header })
+        File::open(path)
+            .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes))
+            .map_err(read)?;
+        let header = BzImage::parse(&bytes).map_err(|cause| LoadError::Kernel {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+        })
     }
 
     /// Where distributions put the kernel of a release.
@@ -124,7 +137,10 @@ impl Kernel {
             format!("/usr/lib/modules/{release}/vmlinuz"),
             format!("/lib/modules/{release}/vmlinuz"),
         ];
-        for boot in machine_id.iter().flat_map(|id| ["/boot", "/boot/efi", "/efi"].map(|dir| format!("{dir}/{id}"))) {
+        for boot in machine_id
+            .iter()
+            .flat_map(|id| ["/boot", "/boot/efi", "/efi"].map(|dir| format!("{dir}/{id}")))
+        {
             places.push(format!("{boot}/{release}/linux"));
             places.push(format!("{boot}/{release}/vmlinuz"));
         }
@@ -136,12 +152,22 @@ impl Kernel {
 ///
 /// # Errors
 /// There is no reservation, a file can't be read, or the kernel refuses: the error says what to do.
-pub fn arm(root: &Path, kernel: &Kernel, image: &Path, command_line: &str) -> Result<Record, LoadError> {
+pub fn arm(
+    root: &Path,
+    kernel: &Kernel,
+    image: &Path,
+    command_line: &str,
+) -> Result<Record, LoadError> {
     let reserved = reserved(root)?;
     if reserved == 0 {
         return Err(LoadError::NoReservation);
     }
-    let open = |path: &Path| File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source });
+    let open = |path: &Path| {
+        File::open(path).map_err(|cause| LoadError::Read {
+            path: path.to_owned(),
+            cause,
+        })
+    };
     let (kernel_file, image_file) = (open(&kernel.path)?, open(image)?);
     let size = |file: &File| file.metadata().map_or(0, |data| data.len());
     let words = CString::new(command_line).map_err(|_| LoadError::Nul)?;
@@ -165,7 +191,8 @@ pub fn arm(root: &Path, kernel: &Kernel, image: &Path, command_line: &str) -> Re
 /// # Errors
 /// The kernel refuses.
 pub fn disarm(root: &Path) -> Result<(), LoadError> {
-    kexec::unload_crash_kernel().map_err(|err| LoadError::Refused(explain(&err, &Facts::of_host(root))))?;
+    kexec::unload_crash_kernel()
+        .map_err(|err| LoadError::Refused(explain(&err, &Facts::of_host(root))))?;
     let _ = fs::remove_file(root.join(RECORD));
     Ok(())
 }
@@ -176,8 +203,14 @@ pub fn disarm(root: &Path) -> Result<(), LoadError> {
 /// sysfs says nothing.
 pub fn status(root: &Path) -> Result<Status, LoadError> {
     let armed = number(root, CRASH_LOADED)? != 0;
-    let loaded = fs::read(root.join(RECORD)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    Ok(Status { armed, reserved: reserved(root)?, loaded: loaded.filter(|_| armed) })
+    let loaded = fs::read(root.join(RECORD))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok());
+    Ok(Status {
+        armed,
+        reserved: reserved(root)?,
+        loaded: loaded.filter(|_| armed),
+    })
 }
 
 /// Bytes reserved by `crashkernel=`.
@@ -189,7 +222,9 @@ pub fn reserved(root: &Path) -> Result<u64, LoadError> {
 }
 
 fn number(root: &Path, places: [&str; 2]) -> Result<u64, LoadError> {
-    let text = places.iter().find_map(|place| fs::read_to_string(root.join(place)).ok());
+    let text = places
+        .iter()
+        .find_map(|place| fs::read_to_string(root.join(place)).ok());
     let number = text.and_then(|text| text.trim().parse().ok());
     number.ok_or_else(|| LoadError::NoKexec(root.join(places[1])))
 }
@@ -198,7 +233,9 @@ fn number(root: &Path, places: [&str; 2]) -> Result<u64, LoadError> {
 fn keep_record(root: &Path, record: &Record) {
     let path = root.join(RECORD);
     let Some(dir) = path.parent() else { return };
-    let Ok(text) = serde_json::to_vec_pretty(record) else { return };
+    let Ok(text) = serde_json::to_vec_pretty(record) else {
+        return;
+    };
     let _ = fs::create_dir_all(dir).and_then(|()| fs::write(&path, text));
 }
 
@@ -219,16 +256,42 @@ mod tests {
 
     #[test]
     fn status_from_old_and_new_places() {
-        let old = host(&[("sys/kernel/kexec_crash_size", "134217728\n"), ("sys/kernel/kexec_crash_loaded", "0\n")]);
-        assert_eq!(status(old.path()).unwrap(), Status { armed: false, reserved: 128 << 20, loaded: None });
-        let new = host(&[("sys/kernel/kexec/crash_size", "1048576\n"), ("sys/kernel/kexec/crash_loaded", "1\n")]);
-        assert_eq!(status(new.path()).unwrap(), Status { armed: true, reserved: 1 << 20, loaded: None });
-        assert!(matches!(status(host(&[]).path()), Err(LoadError::NoKexec(_))));
+        let old = host(&[
+            ("sys/kernel/kexec_crash_size", "134217728\n"),
+            ("sys/kernel/kexec_crash_loaded", "0\n"),
+        ]);
+        assert_eq!(
+            status(old.path()).unwrap(),
+            Status {
+                armed: false,
+                reserved: 128 << 20,
+                loaded: None
+            }
+        );
+        let new = host(&[
+            ("sys/kernel/kexec/crash_size", "1048576\n"),
+            ("sys/kernel/kexec/crash_loaded", "1\n"),
+        ]);
+        assert_eq!(
+            status(new.path()).unwrap(),
+            Status {
+                armed: true,
+                reserved: 1 << 20,
+                loaded: None
+            }
+        );
+        assert!(matches!(
+            status(host(&[]).path()),
+            Err(LoadError::NoKexec(_))
+        ));
     }
 
     #[test]
     fn record_comes_back_while_armed() {
-        let dir = host(&[("sys/kernel/kexec_crash_size", "1"), ("sys/kernel/kexec_crash_loaded", "1")]);
+        let dir = host(&[
+            ("sys/kernel/kexec_crash_size", "1"),
+            ("sys/kernel/kexec_crash_loaded", "1"),
+        ]);
         let record = Record {
             kernel: "/k".into(),
             kernel_release: "6.1".into(),
@@ -248,13 +311,23 @@ mod tests {
         let path = dir.path().join("vmlinuz");
         fs::write(&path, image("6.1")).unwrap();
         let kernel = Kernel::open(&path).unwrap();
-        assert!(matches!(arm(dir.path(), &kernel, &path, ""), Err(LoadError::NoReservation)));
+        assert!(matches!(
+            arm(dir.path(), &kernel, &path, ""),
+            Err(LoadError::NoReservation)
+        ));
     }
 
     #[test]
     fn kernel_that_is_none() {
         let dir = host(&[("text", "no kernel")]);
-        let message = Kernel::open(&dir.path().join("text")).unwrap_err().to_string();
-        assert!(message.ends_with("can't be the capture kernel: it is no x86 bzImage (no boot header at 0x202)"), "{message}");
+        let message = Kernel::open(&dir.path().join("text"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.ends_with(
+                "can't be the capture kernel: it is no x86 bzImage (no boot header at 0x202)"
+            ),
+            "{message}"
+        );
     }
 }

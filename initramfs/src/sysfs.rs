@@ -53,15 +53,25 @@ pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
     let shown = node.display().to_string();
     // /dev/disk/by-uuid/… is a link to the device, whose name sysfs has; a slash in a name is a ! there.
     let real = fs::canonicalize(node).unwrap_or_else(|_| node.to_owned());
-    let name = real.strip_prefix("/dev").unwrap_or(&real).display().to_string().replace('/', "!");
+    let name = real
+        .strip_prefix("/dev")
+        .unwrap_or(&real)
+        .display()
+        .to_string()
+        .replace('/', "!");
     let class = sys.join("class/block");
-    let device = fs::canonicalize(class.join(&name))
-        .map_err(|_| SysfsError::Unknown { node: shown.clone(), sysfs: class.display().to_string() })?;
+    let device = fs::canonicalize(class.join(&name)).map_err(|_| SysfsError::Unknown {
+        node: shown.clone(),
+        sysfs: class.display().to_string(),
+    })?;
     let devices = sys.join("devices");
     let mut drivers = Drivers::default();
     if let Ok(inside) = device.strip_prefix(devices.join("virtual")) {
         if !inside.starts_with("nvme-subsystem") {
-            return Err(SysfsError::Virtual { node: shown, kind: virtual_kind(&name) });
+            return Err(SysfsError::Virtual {
+                node: shown,
+                kind: virtual_kind(&name),
+            });
         }
         for controller in nvme_controllers(&device) {
             walk_up(&controller, &devices, &mut drivers);
@@ -72,8 +82,14 @@ pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
 }
 
 fn walk_up(device: &Path, devices: &Path, drivers: &mut Drivers) {
-    for dir in device.ancestors().take(DEPTH_MAX).take_while(|dir| *dir != devices) {
-        let Ok(driver) = fs::canonicalize(dir.join("driver")) else { continue };
+    for dir in device
+        .ancestors()
+        .take(DEPTH_MAX)
+        .take_while(|dir| *dir != devices)
+    {
+        let Ok(driver) = fs::canonicalize(dir.join("driver")) else {
+            continue;
+        };
         match file_name(fs::canonicalize(driver.join("module")).ok()) {
             Some(module) => drivers.modules.extend([module]),
             None => drivers.builtin.extend(file_name(Some(driver))),
@@ -83,7 +99,12 @@ fn walk_up(device: &Path, devices: &Path, drivers: &mut Drivers) {
 
 /// A multipath namespace hangs below its subsystem, whose links name the controllers.
 fn nvme_controllers(device: &Path) -> Vec<PathBuf> {
-    let Some(entries) = device.parent().and_then(|subsystem| fs::read_dir(subsystem).ok()) else { return Vec::new() };
+    let Some(entries) = device
+        .parent()
+        .and_then(|subsystem| fs::read_dir(subsystem).ok())
+    else {
+        return Vec::new();
+    };
     entries
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
@@ -135,9 +156,17 @@ mod tests {
 
         fn driver(&self, device: &str, driver: &str, module: Option<&str>) {
             let path = self.dir(&format!("sys/bus/drivers/{driver}"));
-            symlink(&path, self.dir(&format!("sys/devices/{device}")).join("driver")).unwrap();
+            symlink(
+                &path,
+                self.dir(&format!("sys/devices/{device}")).join("driver"),
+            )
+            .unwrap();
             if let Some(module) = module {
-                symlink(self.dir(&format!("sys/module/{module}")), path.join("module")).unwrap();
+                symlink(
+                    self.dir(&format!("sys/module/{module}")),
+                    path.join("module"),
+                )
+                .unwrap();
             }
         }
 
@@ -153,11 +182,24 @@ mod tests {
     #[test]
     fn partition_on_virtio() {
         let sys = Sys::new();
-        sys.block("testvda1", "pci0000:00/0000:00:03.0/virtio2/block/testvda/testvda1");
-        sys.driver("pci0000:00/0000:00:03.0/virtio2", "virtio_blk", Some("virtio_blk"));
+        sys.block(
+            "testvda1",
+            "pci0000:00/0000:00:03.0/virtio2/block/testvda/testvda1",
+        );
+        sys.driver(
+            "pci0000:00/0000:00:03.0/virtio2",
+            "virtio_blk",
+            Some("virtio_blk"),
+        );
         sys.driver("pci0000:00/0000:00:03.0", "virtio-pci", Some("virtio_pci"));
         let found = sys.drivers("/dev/testvda1").unwrap();
-        assert_eq!(found, Drivers { modules: set(&["virtio_blk", "virtio_pci"]), builtin: set(&[]) });
+        assert_eq!(
+            found,
+            Drivers {
+                modules: set(&["virtio_blk", "virtio_pci"]),
+                builtin: set(&[])
+            }
+        );
     }
 
     #[test]
@@ -168,17 +210,35 @@ mod tests {
         sys.driver(disk, "sd", Some("sd_mod"));
         sys.driver("pci0000:00/0000:00:1f.2", "ahci", None);
         let found = sys.drivers("/dev/testsda").unwrap();
-        assert_eq!(found, Drivers { modules: set(&["sd_mod"]), builtin: set(&["ahci"]) });
+        assert_eq!(
+            found,
+            Drivers {
+                modules: set(&["sd_mod"]),
+                builtin: set(&["ahci"])
+            }
+        );
     }
 
     #[test]
     fn nvme_multipath() {
         let sys = Sys::new();
-        sys.block("testnvme0n1", "virtual/nvme-subsystem/nvme-subsys0/testnvme0n1");
+        sys.block(
+            "testnvme0n1",
+            "virtual/nvme-subsystem/nvme-subsys0/testnvme0n1",
+        );
         let controller = sys.dir("sys/devices/pci0000:00/0000:00:04.0/nvme/nvme0");
         sys.driver("pci0000:00/0000:00:04.0", "nvme", Some("nvme"));
-        symlink(controller, sys.0.path().join("sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0")).unwrap();
-        assert_eq!(sys.drivers("/dev/testnvme0n1").unwrap().modules, set(&["nvme"]));
+        symlink(
+            controller,
+            sys.0
+                .path()
+                .join("sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0"),
+        )
+        .unwrap();
+        assert_eq!(
+            sys.drivers("/dev/testnvme0n1").unwrap().modules,
+            set(&["nvme"])
+        );
     }
 
     #[test]
@@ -186,8 +246,21 @@ mod tests {
         let sys = Sys::new();
         sys.block("dm-77", "virtual/block/dm-77");
         sys.block("loop77", "virtual/block/loop77");
-        assert!(sys.drivers("/dev/dm-77").unwrap_err().to_string().contains("device-mapper"));
-        assert!(sys.drivers("/dev/loop77").unwrap_err().to_string().contains("loop device"));
-        assert!(matches!(sys.drivers("/dev/nothing77"), Err(SysfsError::Unknown { .. })));
+        assert!(
+            sys.drivers("/dev/dm-77")
+                .unwrap_err()
+                .to_string()
+                .contains("device-mapper")
+        );
+        assert!(
+            sys.drivers("/dev/loop77")
+                .unwrap_err()
+                .to_string()
+                .contains("loop device")
+        );
+        assert!(matches!(
+            sys.drivers("/dev/nothing77"),
+            Err(SysfsError::Unknown { .. })
+        ));
     }
 }

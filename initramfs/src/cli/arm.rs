@@ -53,7 +53,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let record = loader::arm(root, &kernel, &path, &line.text)?;
     say(&format!(
         "armed: {} ({}) with {} ({} bytes) in {} MiB",
-        record.kernel.display(), record.kernel_release, path.display(), record.image_bytes, loader::reserved(root)? >> 20
+        record.kernel.display(),
+        record.kernel_release,
+        path.display(),
+        record.image_bytes,
+        loader::reserved(root)? >> 20
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -89,8 +93,14 @@ fn find_kernel(args: &Args) -> Result<Kernel> {
     let release = host::release(args.kernel_release.as_deref())?;
     let places = Kernel::places(&release, host::machine_id().as_deref());
     let Some(path) = places.iter().find(|path| path.is_file()) else {
-        let searched: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
-        bail!("no image of kernel {release} at {}: name it with --kernel", searched.join(", "));
+        let searched: Vec<_> = places
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        bail!(
+            "no image of kernel {release} at {}: name it with --kernel",
+            searched.join(", ")
+        );
     };
     Ok(Kernel::open(path)?)
 }
@@ -98,14 +108,20 @@ fn find_kernel(args: &Args) -> Result<Kernel> {
 /// An image with another kernel's modules would only fail at the crash.
 fn check_image(path: &Path, kernel: &Kernel) -> Result<()> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
-        .with_context(|| format!("{shown}: build it with baredumpctl image, or name one with --image"))?;
-    let release = image::release(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
+    let bytes = std::fs::read(path).with_context(|| {
+        format!("{shown}: build it with baredumpctl image, or name one with --image")
+    })?;
+    let release =
+        image::release(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
     match release {
-        None => eprintln!("baredumpctl: {shown} doesn't say for which kernel it was built; it is loaded as it is"),
+        None => eprintln!(
+            "baredumpctl: {shown} doesn't say for which kernel it was built; it is loaded as it is"
+        ),
         Some(release) if release != kernel.header.release => bail!(
             "{shown} was built for kernel {release}, but {} is {}: build an image for it with baredumpctl image --kernel-release {}",
-            kernel.path.display(), kernel.header.release, kernel.header.release
+            kernel.path.display(),
+            kernel.header.release,
+            kernel.header.release
         ),
         Some(_) => {}
     }

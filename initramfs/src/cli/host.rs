@@ -10,7 +10,8 @@ pub(super) fn release(given: Option<&str>) -> Result<String> {
         return Ok(release.to_owned());
     }
     let path = "/proc/sys/kernel/osrelease";
-    let text = std::fs::read_to_string(path).with_context(|| format!("{path}: name the kernel with --kernel-release"))?;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{path}: name the kernel with --kernel-release"))?;
     Ok(text.trim().to_owned())
 }
 

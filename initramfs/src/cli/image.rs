@@ -80,12 +80,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (config, config_text) = wanted::config(config_path, args.config.is_some(), &args.target)?;
     let mut wanted = Wanted::named(&args.module, &args.filesystem);
     if !args.no_probe {
-        config.targets.iter().try_for_each(|target| wanted.probe(target))?;
+        config
+            .targets
+            .iter()
+            .try_for_each(|target| wanted.probe(target))?;
     }
     let dirs = module_dirs(&release, &args.modules_dir)?;
     let kernel_config = kernel_config(args, &release, &dirs)?;
-    let options = Options::read(&or_default(&args.modprobe_dir, || modules::DEFAULT_DIRS.map(PathBuf::from).to_vec()))
-        .context("modprobe.d")?;
+    let options = Options::read(&or_default(&args.modprobe_dir, || {
+        modules::DEFAULT_DIRS.map(PathBuf::from).to_vec()
+    }))
+    .context("modprobe.d")?;
     let closure = modules::close(
         &Index::read(&dirs)?,
         &Wishes {
@@ -95,7 +100,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             config: kernel_config.as_ref(),
         },
     )?;
-    let firmware = find_firmware(&closure, &or_default(&args.firmware_dir, || firmware::default_dirs(&release)))?;
+    let firmware = find_firmware(
+        &closure,
+        &or_default(&args.firmware_dir, || firmware::default_dirs(&release)),
+    )?;
     let binary = read_binary(args.binary.as_deref())?;
     let archive = image::assemble(Contents {
         release: &release,
@@ -107,41 +115,65 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let choice = choose(args, kernel_config.as_ref(), &release);
     let bytes = image::pack(&archive, choice.compression)?;
-    let output = args.output.clone().unwrap_or_else(|| host::image_path(&release));
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| host::image_path(&release));
     image::write_file(&output, &bytes).with_context(|| output.display().to_string())?;
-    firmware.warnings.iter().for_each(|warning| eprintln!("baredumpctl: {warning}"));
+    firmware
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("baredumpctl: {warning}"));
     describe(&archive, &closure, &wanted);
     say(&format!(
         "{}: {} bytes for kernel {release}, {} ({})",
-        output.display(), bytes.len(), choice.compression.name(), choice.reason
+        output.display(),
+        bytes.len(),
+        choice.compression.name(),
+        choice.reason
     ));
     Ok(ExitCode::SUCCESS)
 }
 
 fn or_default(given: &[PathBuf], default: impl FnOnce() -> Vec<PathBuf>) -> Vec<PathBuf> {
-    if given.is_empty() { default() } else { given.to_vec() }
+    if given.is_empty() {
+        default()
+    } else {
+        given.to_vec()
+    }
 }
 
 fn module_dirs(release: &str, given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     if !given.is_empty() {
         return Ok(given.to_vec());
     }
-    let places = [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")];
+    let places = [
+        format!("/lib/modules/{release}"),
+        format!("/usr/lib/modules/{release}"),
+    ];
     match places.iter().find(|place| Path::new(place).is_dir()) {
         Some(place) => Ok(vec![PathBuf::from(place)]),
-        None => bail!("no modules of kernel {release} in {}: name their directory with --modules-dir", places.join(" or ")),
+        None => bail!(
+            "no modules of kernel {release} in {}: name their directory with --modules-dir",
+            places.join(" or ")
+        ),
     }
 }
 
 fn kernel_config(args: &Args, release: &str, dirs: &[PathBuf]) -> Result<Option<KernelConfig>> {
     match &args.kernel_config {
-        Some(path) => Ok(Some(KernelConfig::read(path).with_context(|| path.display().to_string())?)),
+        Some(path) => Ok(Some(
+            KernelConfig::read(path).with_context(|| path.display().to_string())?,
+        )),
         None => Ok(KernelConfig::find(release, dirs)),
     }
 }
 
 fn choose(args: &Args, config: Option<&KernelConfig>, release: &str) -> Choice {
-    let asked = |compression| Choice { compression, reason: "asked for".to_owned() };
+    let asked = |compression| Choice {
+        compression,
+        reason: "asked for".to_owned(),
+    };
     match args.compress {
         Some(CompressArg::Zstd) => asked(Compression::Zstd),
         Some(CompressArg::Gzip) => asked(Compression::Gzip),
@@ -159,17 +191,22 @@ fn find_firmware(closure: &Closure, dirs: &[PathBuf]) -> Result<Firmware> {
 }
 
 fn read_binary(given: Option<&Path>) -> Result<Vec<u8>> {
-    let beside = std::env::current_exe().ok().map(|path| path.with_file_name("baredump"));
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|path| path.with_file_name("baredump"));
     let path = match (given, beside) {
         (Some(path), _) => path.to_owned(),
         (None, Some(path)) if path.is_file() => path,
         _ => PathBuf::from(INSTALLED_BINARY),
     };
     let shown = path.display();
-    let bytes = std::fs::read(&path).with_context(|| format!("{shown}: name the baredump binary with --binary"))?;
+    let bytes = std::fs::read(&path)
+        .with_context(|| format!("{shown}: name the baredump binary with --binary"))?;
     match image::is_static_elf(&bytes) {
         Some(true) => Ok(bytes),
-        Some(false) => bail!("{shown} needs a dynamic loader, which is not in the image: take the static build"),
+        Some(false) => bail!(
+            "{shown} needs a dynamic loader, which is not in the image: take the static build"
+        ),
         None => bail!("{shown} is no 64-bit ELF program and can't be PID 1"),
     }
 }
@@ -183,9 +220,23 @@ fn describe(archive: &Archive, closure: &Closure, wanted: &Wanted) {
         }
     }
     say(&format!("{total:>10}  unpacked"));
-    let order: Vec<_> = closure.load.iter().map(|module| module.name.as_str()).collect();
-    let list = |words: &[&str]| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    let order: Vec<_> = closure
+        .load
+        .iter()
+        .map(|module| module.name.as_str())
+        .collect();
+    let list = |words: &[&str]| {
+        if words.is_empty() {
+            "none".to_owned()
+        } else {
+            words.join(" ")
+        }
+    };
     say(&format!("load order: {}", list(&order)));
-    let builtin: Vec<_> = closure.builtin.union(&wanted.builtin).map(String::as_str).collect();
+    let builtin: Vec<_> = closure
+        .builtin
+        .union(&wanted.builtin)
+        .map(String::as_str)
+        .collect();
     say(&format!("built in:   {}", list(&builtin)));
 }

@@ -21,8 +21,15 @@ const NOT_ARMED: u8 = 3;
 /// `image` builds the capture image, `arm` loads it with a kernel into the memory that crashkernel= has reserved. From then on
 /// a panic starts that kernel, which writes the dump to the targets in /etc/baredump.toml and reboots.
 #[derive(Debug, Parser)]
-#[command(name = "baredumpctl", version, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done (status: armed), 1 error, 2 wrong usage, 3 not armed (status only).")]
+#[command(
+    name = "baredumpctl",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done (status: armed), 1 error, 2 wrong usage, 3 not armed (status only)."
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

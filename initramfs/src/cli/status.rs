@@ -25,7 +25,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     } else {
         say(&text(&status));
     }
-    Ok(if status.armed { ExitCode::SUCCESS } else { ExitCode::from(NOT_ARMED) })
+    Ok(if status.armed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOT_ARMED)
+    })
 }
 
 fn text(status: &Status) -> String {
@@ -40,7 +44,11 @@ fn text(status: &Status) -> String {
     if let Some(loaded) = &status.loaded {
         text += &format!(
             "\nkernel:   {} ({})\nimage:    {} ({} bytes)\ncommand line: {}",
-            loaded.kernel.display(), loaded.kernel_release, loaded.image.display(), loaded.image_bytes, loaded.command_line
+            loaded.kernel.display(),
+            loaded.kernel_release,
+            loaded.image.display(),
+            loaded.image_bytes,
+            loaded.command_line
         );
     } else if status.armed {
         text += "\nloaded by another program, or before /run was emptied";
@@ -54,7 +62,13 @@ mod tests {
 
     #[test]
     fn says_what_to_do() {
-        let status = |armed, reserved| text(&Status { armed, reserved, loaded: None });
+        let status = |armed, reserved| {
+            text(&Status {
+                armed,
+                reserved,
+                loaded: None,
+            })
+        };
         assert!(status(false, 0).contains("crashkernel="));
         assert!(status(false, 1 << 27).starts_with("not armed (load it"));
         assert!(status(true, 1 << 27).starts_with("armed\nreserved: 128 MiB\nloaded by another"));

@@ -24,15 +24,29 @@ pub(super) struct Wanted {
 /// The configuration as it goes into the image: the file's text, or with `targets` that replace its own.
 pub(super) fn config(path: &Path, required: bool, targets: &[String]) -> Result<(Config, String)> {
     let text = match fs::read_to_string(path) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound && !required && !targets.is_empty() => String::new(),
+        Err(err)
+            if err.kind() == std::io::ErrorKind::NotFound && !required && !targets.is_empty() =>
+        {
+            String::new()
+        }
         other => other.with_context(|| {
-            format!("{}: write one with targets = [\"file:UUID=…:/var/crash\"], or give --target", path.display())
+            format!(
+                "{}: write one with targets = [\"file:UUID=…:/var/crash\"], or give --target",
+                path.display()
+            )
         })?,
     };
-    let text = if targets.is_empty() { text } else { with_targets(&text, targets)? };
+    let text = if targets.is_empty() {
+        text
+    } else {
+        with_targets(&text, targets)?
+    };
     let config = Config::from_toml_strict(&text).with_context(|| path.display().to_string())?;
     if config.targets.is_empty() {
-        bail!("{} names no target: write targets = [\"file:UUID=…:/var/crash\"], or give --target", path.display());
+        bail!(
+            "{} names no target: write targets = [\"file:UUID=…:/var/crash\"], or give --target",
+            path.display()
+        );
     }
     Ok((config, text))
 }
@@ -56,8 +70,12 @@ impl Wanted {
     /// What the user names.
     pub(super) fn named(modules: &[String], filesystems: &[String]) -> Self {
         let mut wanted = Self::default();
-        modules.iter().for_each(|name| push(&mut wanted.modules, name));
-        filesystems.iter().for_each(|name| push(&mut wanted.filesystems, name));
+        modules
+            .iter()
+            .for_each(|name| push(&mut wanted.modules, name));
+        filesystems
+            .iter()
+            .for_each(|name| push(&mut wanted.filesystems, name));
         wanted
     }
 
@@ -65,14 +83,22 @@ impl Wanted {
     pub(super) fn probe(&mut self, target: &TargetSpec) -> Result<()> {
         let TargetSpec::File { device, .. } = target;
         let hint = || {
-            format!("target {target} can't be looked at here; to build an image for another machine give --no-probe with --module and --filesystem")
+            format!(
+                "target {target} can't be looked at here; to build an image for another machine give --no-probe with --module and --filesystem"
+            )
         };
         let found = target::wait_for_device(device, Duration::ZERO).with_context(hint)?;
         let Some(filesystem) = found.fs() else {
-            bail!("target {target}: {} holds no file system that baredump knows; make one, or choose another device", found.node.display());
+            bail!(
+                "target {target}: {} holds no file system that baredump knows; make one, or choose another device",
+                found.node.display()
+            );
         };
         let drivers = sysfs::drivers(Path::new("/"), &found.node)?;
-        drivers.modules.iter().for_each(|name| push(&mut self.modules, name));
+        drivers
+            .modules
+            .iter()
+            .for_each(|name| push(&mut self.modules, name));
         self.builtin.extend(drivers.builtin);
         push(&mut self.filesystems, filesystem.name());
         Ok(())
@@ -106,10 +132,28 @@ mod tests {
         let path = dir.path().join("baredump.toml");
         assert!(config(&path, false, &[]).is_err());
         assert!(config(&path, true, &[TARGET.to_owned()]).is_err());
-        assert_eq!(config(&path, false, &[TARGET.to_owned()]).unwrap().0.targets.len(), 1);
+        assert_eq!(
+            config(&path, false, &[TARGET.to_owned()])
+                .unwrap()
+                .0
+                .targets
+                .len(),
+            1
+        );
         fs::write(&path, "level = 31\n").unwrap();
-        assert!(config(&path, true, &[]).unwrap_err().to_string().contains("names no target"));
+        assert!(
+            config(&path, true, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("names no target")
+        );
         fs::write(&path, "levle = 31\n").unwrap();
-        assert!(format!("{:#}", config(&path, true, &[TARGET.to_owned()]).unwrap_err()).contains("levle"));
+        assert!(
+            format!(
+                "{:#}",
+                config(&path, true, &[TARGET.to_owned()]).unwrap_err()
+            )
+            .contains("levle")
+        );
     }
 }

@@ -130,7 +130,9 @@ fn mib(bytes: u64) -> u64 {
 
 /// Twice the kernel's own need and the image, in steps of 32 MiB, at least 128.
 fn suggestion(facts: &Facts) -> u64 {
-    (2 * (mib(facts.init_size) + mib(facts.image))).next_multiple_of(32).max(128)
+    (2 * (mib(facts.init_size) + mib(facts.image)))
+        .next_multiple_of(32)
+        .max(128)
 }
 
 #[cfg(test)]
@@ -154,22 +156,71 @@ mod tests {
 
     #[test]
     fn each_reason_of_eperm() {
-        assert!(text(Errno::EPERM, &Facts { privileged: false, ..facts() }).contains("CAP_SYS_BOOT"));
-        assert!(text(Errno::EPERM, &Facts { disabled: true, ..facts() }).contains("kexec_load_disabled is 1"));
-        assert!(text(Errno::EPERM, &Facts { limit_reached: true, ..facts() }).contains("kexec_load_limit_panic"));
-        assert!(text(Errno::EPERM, &Facts { lockdown: Some("integrity".into()), ..facts() }).contains("mode integrity"));
+        assert!(
+            text(
+                Errno::EPERM,
+                &Facts {
+                    privileged: false,
+                    ..facts()
+                }
+            )
+            .contains("CAP_SYS_BOOT")
+        );
+        assert!(
+            text(
+                Errno::EPERM,
+                &Facts {
+                    disabled: true,
+                    ..facts()
+                }
+            )
+            .contains("kexec_load_disabled is 1")
+        );
+        assert!(
+            text(
+                Errno::EPERM,
+                &Facts {
+                    limit_reached: true,
+                    ..facts()
+                }
+            )
+            .contains("kexec_load_limit_panic")
+        );
+        assert!(
+            text(
+                Errno::EPERM,
+                &Facts {
+                    lockdown: Some("integrity".into()),
+                    ..facts()
+                }
+            )
+            .contains("mode integrity")
+        );
         assert!(text(Errno::EPERM, &facts()).contains("security module"));
     }
 
     #[test]
     fn numbers_of_a_small_reservation() {
         let text = text(Errno::EADDRNOTAVAIL, &facts());
-        assert!(text.contains("48 MiB is too small") && text.contains("needs 54 MiB") && text.contains("128M"), "{text}");
+        assert!(
+            text.contains("48 MiB is too small")
+                && text.contains("needs 54 MiB")
+                && text.contains("128M"),
+            "{text}"
+        );
     }
 
     #[test]
     fn every_errno_has_its_sentence() {
-        for errno in [Errno::ENOSYS, Errno::ENOKEY, Errno::ENOEXEC, Errno::ENOMEM, Errno::EBUSY, Errno::EINVAL, Errno::EIO] {
+        for errno in [
+            Errno::ENOSYS,
+            Errno::ENOKEY,
+            Errno::ENOEXEC,
+            Errno::ENOMEM,
+            Errno::EBUSY,
+            Errno::EINVAL,
+            Errno::EIO,
+        ] {
             assert!(text(errno, &facts()).len() > 40, "{errno}");
         }
         assert!(text(Errno::EIO, &facts()).contains("Input/output error"));
@@ -177,7 +228,10 @@ mod tests {
 
     #[test]
     fn host_facts() {
-        assert_eq!(lockdown("none [integrity] confidentiality\n"), Some("integrity".into()));
+        assert_eq!(
+            lockdown("none [integrity] confidentiality\n"),
+            Some("integrity".into())
+        );
         assert_eq!(lockdown("[none] integrity confidentiality\n"), None);
         assert!(privileged("Name:\tx\nCapEff:\t000001ffffffffff\n"));
         assert!(!privileged("CapEff:\t0000000000000000\n"));

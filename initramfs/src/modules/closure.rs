@@ -51,8 +51,13 @@ pub struct Closure {
 /// # Errors
 /// A wanted module, or one that a module depends on, is neither built in nor there; a module can't be read.
 pub fn close(index: &Index, wishes: &Wishes<'_>) -> Result<Closure, ModuleError> {
-    let mut walk =
-        Walk { index, wishes, seen: BTreeMap::new(), deferred: Vec::new(), closure: Closure::default() };
+    let mut walk = Walk {
+        index,
+        wishes,
+        seen: BTreeMap::new(),
+        deferred: Vec::new(),
+        closure: Closure::default(),
+    };
     for name in wishes.modules {
         walk.require(name, "asked for")?;
         walk.finish_deferred()?;
@@ -109,7 +114,12 @@ impl Walk<'_> {
             return self.require(&alias, "file system");
         }
         let option = format!("CONFIG_{}_FS", filesystem.to_uppercase());
-        if !known(filesystem) && self.wishes.config.is_some_and(|config| config.is_builtin(&option)) {
+        if !known(filesystem)
+            && self
+                .wishes
+                .config
+                .is_some_and(|config| config.is_builtin(&option))
+        {
             return self.builtin(&normalize(filesystem));
         }
         self.require(filesystem, "file system")
@@ -120,7 +130,11 @@ impl Walk<'_> {
         if !self.closure.builtin.insert(module.to_owned()) {
             return Ok(());
         }
-        let mut wants = self.index.builtin_info(module).map(|info| info.softdep_pre.clone()).unwrap_or_default();
+        let mut wants = self
+            .index
+            .builtin_info(module)
+            .map(|info| info.softdep_pre.clone())
+            .unwrap_or_default();
         wants.extend(implied::wants(module, None, self.wishes.config));
         wants.iter().try_for_each(|name| self.wish(name))
     }
@@ -131,11 +145,19 @@ impl Walk<'_> {
             Some(State::Active) => return Err(ModuleError::Cycle(name.to_owned())),
             None => self.seen.insert(name.to_owned(), State::Active),
         };
-        let path = self.index.path(name).ok_or_else(|| self.missing(name, "named by modules.alias"))?.to_owned();
+        let path = self
+            .index
+            .path(name)
+            .ok_or_else(|| self.missing(name, "named by modules.alias"))?
+            .to_owned();
         let (bytes, info) = Index::load(&path)?;
         let mut pre = info.softdep_pre.clone();
         let mut post = info.softdep_post.clone();
-        if let Some(more) = self.wishes.options.and_then(|options| options.softdeps(name)) {
+        if let Some(more) = self
+            .wishes
+            .options
+            .and_then(|options| options.softdeps(name))
+        {
             pre.extend_from_slice(&more.softdep_pre);
             post.extend_from_slice(&more.softdep_post);
         }
@@ -145,7 +167,12 @@ impl Walk<'_> {
             self.require(dependency, &format!("needed by {name}"))?;
         }
         self.seen.insert(name.to_owned(), State::Done);
-        self.closure.load.push(Module { name: name.to_owned(), path, bytes, info });
+        self.closure.load.push(Module {
+            name: name.to_owned(),
+            path,
+            bytes,
+            info,
+        });
         post.iter().try_for_each(|wanted| self.wish(wanted))
     }
 
@@ -153,7 +180,9 @@ impl Walk<'_> {
     fn wish(&mut self, name: &str) -> Result<(), ModuleError> {
         match self.index.resolve(name) {
             Resolved::Builtin(module) => self.builtin(&module),
-            Resolved::Modules(modules) => modules.iter().try_for_each(|module| self.wish_module(module)),
+            Resolved::Modules(modules) => modules
+                .iter()
+                .try_for_each(|module| self.wish_module(module)),
             Resolved::Unknown => {
                 self.closure.absent.insert(normalize(name));
                 Ok(())
@@ -181,13 +210,19 @@ impl Walk<'_> {
             None if !asked.insert(module.to_owned()) => return Soft::Load,
             None => {}
         }
-        let Some(Ok((_, info))) = self.index.path(module).map(Index::load) else { return Soft::Absent };
+        let Some(Ok((_, info))) = self.index.path(module).map(Index::load) else {
+            return Soft::Absent;
+        };
         let judge_one = |name: &String| match self.index.resolve(name) {
             Resolved::Builtin(_) => Soft::Load,
             Resolved::Unknown => Soft::Absent,
             Resolved::Modules(_) => self.judge(&normalize(name), asked),
         };
-        info.depends.iter().map(judge_one).max().unwrap_or(Soft::Load)
+        info.depends
+            .iter()
+            .map(judge_one)
+            .max()
+            .unwrap_or(Soft::Load)
     }
 
     fn finish_deferred(&mut self) -> Result<(), ModuleError> {
@@ -213,100 +248,4 @@ impl Walk<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::modules::index::tests::tree;
-
-    type Tree<'a> = &'a [(&'a str, &'a [&'a str])];
-
-    fn closure(modules: Tree<'_>, builtin: &[&str], names: &[&str], filesystems: &[&str]) -> Result<Closure, ModuleError> {
-        let (_dir, index) = tree(modules, builtin);
-        let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (modules, filesystems) = (strings(names), strings(filesystems));
-        close(&index, &Wishes { modules: &modules, filesystems: &filesystems, ..Wishes::default() })
-    }
-
-    fn names(closure: &Closure) -> Vec<&str> {
-        closure.load.iter().map(|module| module.name.as_str()).collect()
-    }
-
-    #[test]
-    fn dependencies_first_and_once() {
-        let tree: Tree<'_> = &[
-            ("kernel/virtio_blk.ko", &["depends=virtio,virtio-ring"]),
-            ("kernel/virtio_pci.ko", &["depends=virtio_ring,virtio,legacy"]),
-            ("kernel/virtio_ring.ko", &["depends=virtio"]),
-            ("kernel/virtio.ko", &["depends="]),
-            ("kernel/other.ko", &["depends="]),
-        ];
-        let closure = closure(tree, &["kernel/legacy.ko"], &["virtio_blk", "virtio-pci"], &[]).unwrap();
-        assert_eq!(names(&closure), ["virtio", "virtio_ring", "virtio_pci", "virtio_blk"]);
-        assert!(closure.builtin.contains("legacy"));
-    }
-
-    #[test]
-    fn soft_dependencies_before_and_after() {
-        let tree: Tree<'_> = &[
-            ("kernel/m.ko", &["softdep=pre: crypto-x nothing post: after", "depends=hard"]),
-            ("kernel/hard.ko", &[]),
-            ("kernel/x_generic.ko", &["alias=crypto-x"]),
-            ("kernel/after.ko", &["depends=m"]),
-        ];
-        let closure = closure(tree, &[], &["m"], &[]).unwrap();
-        assert_eq!(names(&closure), ["x_generic", "hard", "m", "after"]);
-        assert!(closure.absent.contains("nothing"));
-    }
-
-    #[test]
-    fn soft_dependency_that_needs_its_asker_comes_after_it() {
-        let tree: Tree<'_> = &[
-            ("kernel/top.ko", &["depends=m"]),
-            ("kernel/m.ko", &["softdep=pre: helper"]),
-            ("kernel/helper.ko", &["depends=m", "softdep=pre: m"]),
-        ];
-        assert_eq!(names(&closure(tree, &[], &["top"], &[]).unwrap()), ["m", "top", "helper"]);
-    }
-
-    #[test]
-    fn soft_dependency_without_its_own_dependencies_is_left_out() {
-        let tree: Tree<'_> = &[("kernel/m.ko", &["softdep=pre: s"]), ("kernel/s.ko", &["depends=gone"])];
-        let closure = closure(tree, &[], &["m"], &[]).unwrap();
-        assert_eq!(names(&closure), ["m"]);
-        assert!(closure.absent.contains("s"));
-    }
-
-    #[test]
-    fn cycles_end() {
-        let soft: Tree<'_> = &[("kernel/a.ko", &["softdep=pre: b"]), ("kernel/b.ko", &["softdep=pre: a"])];
-        assert_eq!(names(&closure(soft, &[], &["a"], &[]).unwrap()), ["b", "a"]);
-        let hard: Tree<'_> = &[("kernel/a.ko", &["depends=b"]), ("kernel/b.ko", &["depends=a"])];
-        assert!(matches!(closure(hard, &[], &["a"], &[]), Err(ModuleError::Cycle(_))));
-    }
-
-    #[test]
-    fn missing_names_the_module_and_the_directory() {
-        let tree: Tree<'_> = &[("kernel/m.ko", &["depends=gone"])];
-        let message = closure(tree, &[], &["m"], &[]).unwrap_err().to_string();
-        assert!(message.starts_with("module gone (needed by m) is neither built in nor found in /"), "{message}");
-        let message = closure(tree, &[], &[], &["ext4"]).unwrap_err().to_string();
-        assert!(message.starts_with("module ext4 (file system) is neither"), "{message}");
-    }
-
-    #[test]
-    fn filesystems_by_name_and_alias() {
-        let tree: Tree<'_> = &[
-            ("kernel/fs/ext4/ext4.ko", &["alias=fs-ext3", "depends=jbd2"]),
-            ("kernel/fs/jbd2/jbd2.ko", &[]),
-            ("kernel/fs/fat/vfat.ko", &["depends=fat"]),
-            ("kernel/fs/fat/fat.ko", &[]),
-            ("kernel/fs/nls/nls_iso8859-1.ko", &[]),
-            ("kernel/crypto/crc32c_generic.ko", &["alias=crypto-crc32c"]),
-        ];
-        let builtin = ["kernel/fs/nls/nls_cp437.ko"];
-        let ext3 = closure(tree, &builtin, &[], &["ext3"]).unwrap();
-        assert_eq!(names(&ext3), ["crc32c_generic", "jbd2", "ext4"]);
-        let vfat = closure(tree, &builtin, &[], &["vfat"]).unwrap();
-        assert_eq!(names(&vfat), ["nls_iso8859_1", "fat", "vfat"]);
-        assert!(vfat.builtin.contains("nls_cp437") && vfat.absent.contains("nls_ascii"));
-    }
-}
+mod tests;

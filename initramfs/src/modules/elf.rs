@@ -26,14 +26,19 @@ pub(super) fn section<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let headers = bytes.get(table..table.checked_add(count.checked_mul(SHDR_SIZE)?)?)?;
     let header = |index: usize| headers.chunks_exact(SHDR_SIZE).nth(index);
     let names = contents(bytes, header(usize::from(u16_at(bytes, E_SHSTRNDX)?))?)?;
-    let wanted = headers.chunks_exact(SHDR_SIZE).find(|header| has_name(header, names, name))?;
+    let wanted = headers
+        .chunks_exact(SHDR_SIZE)
+        .find(|header| has_name(header, names, name))?;
     contents(bytes, wanted)
 }
 
 fn has_name(header: &[u8], names: &[u8], name: &[u8]) -> bool {
     let start = u32_at(header, 0).and_then(|start| usize::try_from(start).ok());
-    let rest = start.and_then(|start| names.get(start..)).unwrap_or_default();
-    rest.strip_prefix(name).is_some_and(|after| after.first() == Some(&0))
+    let rest = start
+        .and_then(|start| names.get(start..))
+        .unwrap_or_default();
+    rest.strip_prefix(name)
+        .is_some_and(|after| after.first() == Some(&0))
 }
 
 fn contents<'a>(bytes: &'a [u8], header: &[u8]) -> Option<&'a [u8]> {
@@ -43,15 +48,27 @@ fn contents<'a>(bytes: &'a [u8], header: &[u8]) -> Option<&'a [u8]> {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u16::from_le_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u32::from_le_bytes)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -61,7 +78,10 @@ pub(crate) mod tests {
     /// A module with nothing but a `.modinfo` section of these entries.
     pub(crate) fn module(modinfo: &[&str]) -> Vec<u8> {
         let names = b"\0.shstrtab\0.modinfo\0";
-        let info: Vec<u8> = modinfo.iter().flat_map(|entry| entry.bytes().chain([0])).collect();
+        let info: Vec<u8> = modinfo
+            .iter()
+            .flat_map(|entry| entry.bytes().chain([0]))
+            .collect();
         let mut bytes = vec![0; EHDR_SIZE];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         bytes.extend(names);
@@ -71,7 +91,11 @@ pub(crate) mod tests {
         bytes[E_SHENTSIZE] = 64;
         bytes[E_SHNUM] = 3;
         bytes[E_SHSTRNDX] = 1;
-        for (name, start, size) in [(0, 0, 0), (1, 64, names.len()), (11, 64 + names.len(), info.len())] {
+        for (name, start, size) in [
+            (0, 0, 0),
+            (1, 64, names.len()),
+            (11, 64 + names.len(), info.len()),
+        ] {
             let mut header = vec![0; SHDR_SIZE];
             header[0] = name;
             header[SH_OFFSET..SH_OFFSET + 8].copy_from_slice(&(start as u64).to_le_bytes());
@@ -84,7 +108,10 @@ pub(crate) mod tests {
     #[test]
     fn finds_the_section() {
         let bytes = module(&["name=x", "depends="]);
-        assert_eq!(section(&bytes, b".modinfo"), Some(&b"name=x\0depends=\0"[..]));
+        assert_eq!(
+            section(&bytes, b".modinfo"),
+            Some(&b"name=x\0depends=\0"[..])
+        );
         assert_eq!(section(&bytes, b".mod"), None);
         assert_eq!(section(&bytes, b".text"), None);
     }

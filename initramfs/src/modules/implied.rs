@@ -6,18 +6,9 @@ use std::path::Path;
 
 use crate::kconfig::KernelConfig;
 
-/// Module, and what it wants before it can work. Whatever a kernel doesn't have is passed over: a name may be built in under
-/// another name, or have become library code.
+/// Module, and what it wants before it can work. Whatever a kernel doesn't have is passed over. Not here: checksum and hash
+/// algorithms (crc32c, xxhash64, …), which file systems name as soft dependencies for as long as they ask the crypto API for them.
 const WANTS: &[(&str, &[&str])] = &[
-    // crypto_alloc_shash("crc32c") at mount; library code since 6.15.
-    ("ext4", &["crypto-crc32c"]),
-    ("jbd2", &["crypto-crc32c"]),
-    ("xfs", &["crypto-crc32c"]),
-    ("libcrc32c", &["crypto-crc32c"]),
-    ("btrfs", &["crypto-crc32c", "crypto-xxhash64", "crypto-sha256", "crypto-blake2b-256"]),
-    // crypto_alloc_shash("crc32") at mount.
-    ("f2fs", &["crypto-crc32"]),
-    ("crc_t10dif", &["crypto-crct10dif"]),
     // A virtio driver finds no device without a transport.
     ("virtio_blk", &["virtio_pci"]),
     ("virtio_scsi", &["virtio_pci"]),
@@ -34,7 +25,11 @@ const DISK_DRIVERS: &[(&str, &str)] = &[
 ];
 
 /// Names and aliases that `module` wants loaded besides its dependencies.
-pub(super) fn wants(module: &str, path: Option<&Path>, config: Option<&KernelConfig>) -> Vec<String> {
+pub(super) fn wants(
+    module: &str,
+    path: Option<&Path>,
+    config: Option<&KernelConfig>,
+) -> Vec<String> {
     let mut names: Vec<String> = WANTS
         .iter()
         .filter(|(name, _)| *name == module)
@@ -44,7 +39,9 @@ pub(super) fn wants(module: &str, path: Option<&Path>, config: Option<&KernelCon
         names.extend(fat_charsets(config));
     }
     let path = path.and_then(Path::to_str).unwrap_or_default();
-    let disks = DISK_DRIVERS.iter().filter(|(folder, disk)| path.contains(folder) && *disk != module);
+    let disks = DISK_DRIVERS
+        .iter()
+        .filter(|(folder, disk)| path.contains(folder) && *disk != module);
     names.extend(disks.map(|(_, disk)| disk.to_string()));
     names
 }
@@ -71,8 +68,14 @@ mod tests {
             "CONFIG_FAT_DEFAULT_CODEPAGE=850\nCONFIG_FAT_DEFAULT_IOCHARSET=\"iso8859-15\"\n",
             "x",
         );
-        assert_eq!(wants("vfat", None, Some(&config)), ["nls_cp850", "nls_iso8859-15"]);
-        assert_eq!(wants("vfat", None, None), ["nls_cp437", "nls_iso8859-1", "nls_ascii", "nls_utf8"]);
+        assert_eq!(
+            wants("vfat", None, Some(&config)),
+            ["nls_cp850", "nls_iso8859-15"]
+        );
+        assert_eq!(
+            wants("vfat", None, None),
+            ["nls_cp437", "nls_iso8859-1", "nls_ascii", "nls_utf8"]
+        );
     }
 
     #[test]

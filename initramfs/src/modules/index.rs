@@ -42,11 +42,16 @@ impl Index {
     /// # Errors
     /// A directory can't be read.
     pub fn read(dirs: &[PathBuf]) -> Result<Self, ModuleError> {
-        let mut index = Self { dirs: dirs.to_vec(), ..Self::default() };
+        let mut index = Self {
+            dirs: dirs.to_vec(),
+            ..Self::default()
+        };
         let mut files = Vec::new();
         for dir in dirs {
-            walk(dir, 0, &mut files)
-                .map_err(|source| ModuleError::Directory { path: dir.clone(), source })?;
+            walk(dir, 0, &mut files).map_err(|cause| ModuleError::Directory {
+                path: dir.clone(),
+                cause,
+            })?;
             index.read_builtin(dir);
         }
         // The best-ranked file of a name comes first; readdir order means nothing.
@@ -62,7 +67,11 @@ impl Index {
     /// The directories, for people.
     #[must_use]
     pub fn searched(&self) -> String {
-        self.dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
+        self.dirs
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Is it known which modules are built in?
@@ -89,8 +98,8 @@ impl Index {
     /// The file can't be read or is no module.
     pub fn load(path: &Path) -> Result<(Vec<u8>, ModInfo), ModuleError> {
         let bytes = decompress::read(path)?;
-        let section =
-            elf::section(&bytes, b".modinfo").ok_or_else(|| ModuleError::NoModule(path.to_owned()))?;
+        let section = elf::section(&bytes, b".modinfo")
+            .ok_or_else(|| ModuleError::NoModule(path.to_owned()))?;
         let info = ModInfo::parse(section);
         Ok((bytes, info))
     }
@@ -109,7 +118,9 @@ impl Index {
         if let Some((module, _)) = self.builtin_info.iter().find(|(_, info)| provides(info)) {
             return Resolved::Builtin(module.clone());
         }
-        let Some(modules) = self.aliases().get(&name) else { return Resolved::Unknown };
+        let Some(modules) = self.aliases().get(&name) else {
+            return Resolved::Unknown;
+        };
         match modules.iter().find(|module| module.ends_with("_generic")) {
             Some(generic) => Resolved::Modules(vec![generic.clone()]),
             None => Resolved::Modules(modules.iter().cloned().collect()),
@@ -124,7 +135,11 @@ impl Index {
                 .iter()
                 .filter_map(|dir| std::fs::read_to_string(dir.join("modules.alias")).ok())
                 .collect();
-            if lists.is_empty() { self.aliases_of_modules() } else { parse_aliases(&lists) }
+            if lists.is_empty() {
+                self.aliases_of_modules()
+            } else {
+                parse_aliases(&lists)
+            }
         })
     }
 
@@ -132,7 +147,9 @@ impl Index {
         let mut aliases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, path) in &self.paths {
             // A damaged module that nobody asks for is no reason to fail.
-            let Ok((_, info)) = Self::load(path) else { continue };
+            let Ok((_, info)) = Self::load(path) else {
+                continue;
+            };
             for alias in info.aliases {
                 aliases.entry(alias).or_default().insert(name.clone());
             }
@@ -143,7 +160,8 @@ impl Index {
     fn read_builtin(&mut self, dir: &Path) {
         if let Ok(list) = std::fs::read_to_string(dir.join("modules.builtin")) {
             self.has_builtin_list = true;
-            self.builtin.extend(list.lines().filter_map(|line| module_name(Path::new(line))));
+            self.builtin
+                .extend(list.lines().filter_map(|line| module_name(Path::new(line))));
         }
         if let Ok(bytes) = std::fs::read(dir.join("modules.builtin.modinfo")) {
             self.has_builtin_list = true;
@@ -156,12 +174,16 @@ impl Index {
 /// `kernel/fs/nls/nls_iso8859-1.ko.xz` → `nls_iso8859_1`; none for other files.
 fn module_name(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
-    decompress::plain_name(file).strip_suffix(".ko").map(normalize)
+    decompress::plain_name(file)
+        .strip_suffix(".ko")
+        .map(normalize)
 }
 
 /// As depmod does it without configuration: what an administrator added beats what the kernel came with.
 fn rank(path: &Path, dirs: &[PathBuf]) -> usize {
-    let first = dirs.iter().find_map(|dir| path.strip_prefix(dir).ok()?.iter().next()?.to_str());
+    let first = dirs
+        .iter()
+        .find_map(|dir| path.strip_prefix(dir).ok()?.iter().next()?.to_str());
     match first {
         Some("updates") => 0,
         Some("extra") => 1,
@@ -190,8 +212,13 @@ fn parse_aliases(lists: &[String]) -> BTreeMap<String, BTreeSet<String>> {
     let mut aliases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in lists.iter().flat_map(|list| list.lines()) {
         let mut words = line.split_ascii_whitespace();
-        if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next()) {
-            aliases.entry(normalize(alias)).or_default().insert(normalize(module));
+        if let (Some("alias"), Some(alias), Some(module)) =
+            (words.next(), words.next(), words.next())
+        {
+            aliases
+                .entry(normalize(alias))
+                .or_default()
+                .insert(normalize(module));
         }
     }
     aliases
@@ -225,7 +252,10 @@ pub(crate) mod tests {
         let (_dir, index) = tree(
             &[
                 ("kernel/fs/nls/nls_iso8859-1.ko", &["name=x"]),
-                ("kernel/crypto/sha256_generic.ko", &["alias=sha256", "alias=crypto-sha256"]),
+                (
+                    "kernel/crypto/sha256_generic.ko",
+                    &["alias=sha256", "alias=crypto-sha256"],
+                ),
                 ("kernel/arch/sha256-ssse3.ko", &["alias=sha256"]),
                 ("kernel/a.ko", &["alias=both"]),
                 ("kernel/b.ko", &["alias=both"]),
@@ -243,22 +273,43 @@ pub(crate) mod tests {
 
     #[test]
     fn updates_beat_the_kernels_own() {
-        let (dir, index) = tree(&[("kernel/a/m.ko", &[]), ("updates/dkms/m.ko", &[]), ("extra/m.ko", &[])], &[]);
-        assert_eq!(index.path("m").unwrap(), dir.path().join("updates/dkms/m.ko"));
+        let (dir, index) = tree(
+            &[
+                ("kernel/a/m.ko", &[]),
+                ("updates/dkms/m.ko", &[]),
+                ("extra/m.ko", &[]),
+            ],
+            &[],
+        );
+        assert_eq!(
+            index.path("m").unwrap(),
+            dir.path().join("updates/dkms/m.ko")
+        );
     }
 
     #[test]
     fn builtin_aliases() {
         let (dir, _) = tree(&[], &[]);
-        std::fs::write(dir.path().join("modules.builtin.modinfo"), "crc32c_generic.alias=crypto-crc32c\0").unwrap();
+        std::fs::write(
+            dir.path().join("modules.builtin.modinfo"),
+            "crc32c_generic.alias=crypto-crc32c\0",
+        )
+        .unwrap();
         let index = Index::read(&[dir.path().to_owned()]).unwrap();
-        assert_eq!(index.resolve("crypto-crc32c"), Resolved::Builtin("crc32c_generic".into()));
+        assert_eq!(
+            index.resolve("crypto-crc32c"),
+            Resolved::Builtin("crc32c_generic".into())
+        );
     }
 
     #[test]
     fn modules_alias_is_used_when_there() {
         let (dir, _) = tree(&[("kernel/m.ko", &["alias=not-read"])], &[]);
-        std::fs::write(dir.path().join("modules.alias"), "# Aliases\nalias fs-m m\n").unwrap();
+        std::fs::write(
+            dir.path().join("modules.alias"),
+            "# Aliases\nalias fs-m m\n",
+        )
+        .unwrap();
         let index = Index::read(&[dir.path().to_owned()]).unwrap();
         assert_eq!(index.resolve("fs-m"), modules(&["m"]));
         assert_eq!(index.resolve("not-read"), Resolved::Unknown);
@@ -266,7 +317,10 @@ pub(crate) mod tests {
 
     #[test]
     fn missing_directory_and_garbage() {
-        assert!(matches!(Index::read(&["/nonexistent".into()]), Err(ModuleError::Directory { .. })));
+        assert!(matches!(
+            Index::read(&["/nonexistent".into()]),
+            Err(ModuleError::Directory { .. })
+        ));
         let (dir, _) = tree(&[], &[]);
         let path = dir.path().join("x.ko");
         std::fs::write(&path, "garbage").unwrap();

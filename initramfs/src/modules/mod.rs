@@ -27,12 +27,12 @@ use crate::decompress::DecompressError;
 #[derive(Debug, Error)]
 pub enum ModuleError {
     /// No directory, or not readable.
-    #[error("module directory {}: {source}", path.display())]
+    #[error("module directory {}: {cause}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Neither a module nor built in.
     #[error("module {name} ({wanted_by}) is neither built in nor found in {searched}; {hint}")]
@@ -47,7 +47,9 @@ pub enum ModuleError {
         hint: &'static str,
     },
     /// Modules that use each other's symbols can't be loaded in any order.
-    #[error("module {0} depends on itself through its dependencies: the modules in the directory don't belong together")]
+    #[error(
+        "module {0} depends on itself through its dependencies: the modules in the directory don't belong together"
+    )]
     Cycle(String),
     /// Reading or decompressing a module failed.
     #[error(transparent)]

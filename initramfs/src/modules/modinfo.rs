@@ -42,7 +42,10 @@ impl ModInfo {
         let mut modules: BTreeMap<String, Self> = BTreeMap::new();
         for (key, value) in entries(bytes) {
             if let Some((module, key)) = key.split_once('.') {
-                modules.entry(normalize(module)).or_default().add(key, value);
+                modules
+                    .entry(normalize(module))
+                    .or_default()
+                    .add(key, value);
             }
         }
         modules
@@ -62,7 +65,12 @@ impl ModInfo {
 
     fn add(&mut self, key: &str, value: &str) {
         match key {
-            "depends" => self.depends.extend(value.split(',').filter(|name| !name.is_empty()).map(normalize)),
+            "depends" => self.depends.extend(
+                value
+                    .split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(normalize),
+            ),
             "softdep" => self.add_softdep(value),
             "alias" if !value.contains(['*', '?', '[']) => self.aliases.push(normalize(value)),
             "firmware" => self.firmware.push(value.to_owned()),
@@ -72,7 +80,9 @@ impl ModInfo {
 }
 
 fn entries(bytes: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    bytes.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok()?.split_once('='))
+    bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| std::str::from_utf8(entry).ok()?.split_once('='))
 }
 
 #[cfg(test)]
@@ -85,7 +95,10 @@ mod tests {
             b"license=GPL\0alias=fs-btrfs\0alias=pci:v00001AF4d*\0depends=xor,raid6-pq\0\0softdep=pre: a-b post: c pre: d\0firmware=x/y.bin\0nonsense\0\xff=\xff\0",
         );
         assert_eq!(info.depends, ["xor", "raid6_pq"]);
-        assert_eq!((info.softdep_pre, info.softdep_post), (vec!["a-b".into(), "d".into()], vec!["c".to_string()]));
+        assert_eq!(
+            (info.softdep_pre, info.softdep_post),
+            (vec!["a-b".into(), "d".into()], vec!["c".to_string()])
+        );
         assert_eq!(info.aliases, ["fs_btrfs"]);
         assert_eq!(info.firmware, ["x/y.bin"]);
     }

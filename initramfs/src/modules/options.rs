@@ -9,8 +9,13 @@ use std::path::{Path, PathBuf};
 use super::modinfo::{ModInfo, normalize};
 
 /// Where modprobe looks; of two files of one name the one in the earlier directory counts.
-pub const DEFAULT_DIRS: [&str; 5] =
-    ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
+pub const DEFAULT_DIRS: [&str; 5] = [
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+];
 
 /// `options` and `softdep` lines by module.
 #[derive(Debug, Clone, Default)]
@@ -44,11 +49,19 @@ impl Options {
     pub fn parse(&mut self, text: &str) {
         for line in text.replace("\\\n", " ").lines() {
             let line = line.trim();
-            let Some((command, rest)) = line.split_once(char::is_whitespace) else { continue };
-            let Some((module, value)) = rest.trim_start().split_once(char::is_whitespace) else { continue };
+            let Some((command, rest)) = line.split_once(char::is_whitespace) else {
+                continue;
+            };
+            let Some((module, value)) = rest.trim_start().split_once(char::is_whitespace) else {
+                continue;
+            };
             let module = normalize(module);
             match command {
-                "options" => self.parameters.entry(module).or_default().push(value.trim().to_owned()),
+                "options" => self
+                    .parameters
+                    .entry(module)
+                    .or_default()
+                    .push(value.trim().to_owned()),
                 "softdep" => self.softdeps.entry(module).or_default().add_softdep(value),
                 _ => {}
             }
@@ -58,7 +71,10 @@ impl Options {
     /// The parameters of a module, separated by spaces; empty when there are none.
     #[must_use]
     pub fn parameters(&self, module: &str) -> String {
-        self.parameters.get(&normalize(module)).map(|lines| lines.join(" ")).unwrap_or_default()
+        self.parameters
+            .get(&normalize(module))
+            .map(|lines| lines.join(" "))
+            .unwrap_or_default()
     }
 
     /// Soft dependencies that the administrator added to a module.
@@ -96,14 +112,25 @@ mod tests {
         assert_eq!(options.parameters("my-mod"), "a=1    b=\"two words\" c");
         assert_eq!(options.parameters("x"), "");
         let softdeps = options.softdeps("z").unwrap();
-        assert_eq!((softdeps.softdep_pre.as_slice(), softdeps.softdep_post.as_slice()), (&["p".to_string()][..], &["q".to_string()][..]));
+        assert_eq!(
+            (
+                softdeps.softdep_pre.as_slice(),
+                softdeps.softdep_post.as_slice()
+            ),
+            (&["p".to_string()][..], &["q".to_string()][..])
+        );
     }
 
     #[test]
     fn earlier_directory_hides_a_file_of_the_same_name() {
         let dir = tempfile::tempdir().unwrap();
         let (etc, lib) = (dir.path().join("etc"), dir.path().join("lib"));
-        for (place, name, text) in [(&etc, "m.conf", "options m a=1\n"), (&lib, "m.conf", "options m a=2\n"), (&lib, "n.conf", "options n b=1\n"), (&lib, "n.txt", "options n b=2\n")] {
+        for (place, name, text) in [
+            (&etc, "m.conf", "options m a=1\n"),
+            (&lib, "m.conf", "options m a=2\n"),
+            (&lib, "n.conf", "options n b=1\n"),
+            (&lib, "n.txt", "options n b=2\n"),
+        ] {
             std::fs::create_dir_all(place).unwrap();
             std::fs::write(place.join(name), text).unwrap();
         }
