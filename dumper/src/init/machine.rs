@@ -96,7 +96,16 @@ fn figure(text: &str, key: &str) -> Option<u64> {
 
 /// The largest resident set of any child that has ended, in kB.
 pub(super) fn peak_rss_kb() -> u64 {
-    getrusage(UsageWho::RUSAGE_CHILDREN)
+    max_rss_kb(UsageWho::RUSAGE_CHILDREN)
+}
+
+/// PID 1's own largest resident set, in kB.
+pub(super) fn own_rss_kb() -> u64 {
+    max_rss_kb(UsageWho::RUSAGE_SELF)
+}
+
+fn max_rss_kb(who: UsageWho) -> u64 {
+    getrusage(who)
         .ok()
         .and_then(|u| u64::try_from(u.max_rss()).ok())
         .unwrap_or(0)

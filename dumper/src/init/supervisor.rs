@@ -296,6 +296,15 @@ impl Supervisor {
             }
             say!("dump failed: {}", self.reason());
         }
+        let Memory {
+            total_kb,
+            lowest_available_kb,
+            peak_rss_kb,
+        } = self.memory;
+        say!(
+            "memory: {lowest_available_kb} of {total_kb} kB available at the lowest, {peak_rss_kb} kB in the largest step, {} kB in pid 1",
+            machine::own_rss_kb()
+        );
         let took = self.start.elapsed();
         let dir = if self.best.dir.as_str().is_empty() {
             "-"

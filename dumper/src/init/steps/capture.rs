@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             strike(context, 100);
             Outcome {
                 status: Status::Failed,
-                reason: Some(bounded(&e.to_string())),
+                reason: Some(bounded(&unusable(e))),
             }
         }
     };
@@ -66,6 +66,16 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         Status::Partial => Ok(End::Partial(reason)),
         Status::Started | Status::Failed => Err(reason),
     }
+}
+
+/// Why there is nothing to dump.
+fn unusable(error: &dump::Error) -> String {
+    if Path::new(VMCORE_FILE).exists() {
+        return format!("cannot read {VMCORE_FILE}: {error}");
+    }
+    format!(
+        "there is no {VMCORE_FILE}: this kernel was not started by a panic, or has no CONFIG_PROC_VMCORE"
+    )
 }
 
 /// The report as far as it is known before anything is written.
