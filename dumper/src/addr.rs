@@ -99,7 +99,10 @@ mod tests {
     fn pages_and_addresses() {
         assert_eq!(PageSize::new(8192), None);
         assert_eq!(PageSize::K4.phys(Pfn::new(3)), Some(PhysAddr::new(0x3000)));
-        assert_eq!(PageSize::K4.phys(Pfn::new(u64::MAX >> 12)), Some(PhysAddr::new(!0xfff)));
+        assert_eq!(
+            PageSize::K4.phys(Pfn::new(u64::MAX >> 12)),
+            Some(PhysAddr::new(!0xfff))
+        );
         assert_eq!(PageSize::K4.phys(Pfn::new((u64::MAX >> 12) + 1)), None);
         assert_eq!(PhysAddr::new(u64::MAX).checked_add(1), None);
         assert_eq!(PhysAddr::new(0x1fff).to_string(), "0x1fff");

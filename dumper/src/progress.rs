@@ -62,7 +62,7 @@ pub fn line(phase: &str, done: u64, total: u64, page: u64, took: Duration) -> St
         .checked_div(u128::from(total))
         .unwrap_or(100);
     let millis = took.as_millis().max(1);
-    let rate = u128::from(done) * u128::from(page) * 1000 / millis >> 20;
+    let rate = u128::from(done) * u128::from(page) * 1000 / millis / (1 << 20);
     let left = u128::from(total.saturating_sub(done)) * millis / u128::from(done.max(1)) / 1000;
     format!("{phase} {percent:3} %, {rate} MiB/s, {left} s left")
 }

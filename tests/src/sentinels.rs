@@ -196,8 +196,18 @@ impl Sentinels {
                 *left.entry(why).or_default() += 1;
             }
         } else {
-            let lost: Vec<u64> = pfns.iter().copied().filter(|pfn| !dump.descriptors.contains_key(pfn)).collect();
-            ensure!(lost.len() * 20 <= pfns.len(), "level {level}: {} of {} {} pages are missing", lost.len(), pfns.len(), class.name);
+            let lost: Vec<u64> = pfns
+                .iter()
+                .copied()
+                .filter(|pfn| !dump.descriptors.contains_key(pfn))
+                .collect();
+            ensure!(
+                lost.len() * 20 <= pfns.len(),
+                "level {level}: {} of {} {} pages are missing",
+                lost.len(),
+                pfns.len(),
+                class.name
+            );
             for pfn in lost {
                 let why = self.explain_loss(pfn, class, level)?;
                 *left.entry(why).or_default() += 1;

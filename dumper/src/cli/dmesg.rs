@@ -2,7 +2,7 @@
 
 use super::options::Simple;
 use super::{Done, Failure, complain, help, print};
-use crate::dump::{DeadKernel, Error};
+use crate::dump::{DeadKernel, DumpError};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -44,10 +44,10 @@ fn write(kernel: &DeadKernel, out: &mut dyn Write) -> Done {
     let mut out = BufWriter::new(out);
     let result = kernel
         .dmesg(&mut out)
-        .and_then(|_| out.flush().map_err(Error::Output));
+        .and_then(|_| out.flush().map_err(DumpError::Output));
     match result {
         Ok(()) => Ok(()),
-        Err(Error::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(DumpError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(Failure::Failed(e.to_string())),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::options::{COMMON, DumpOptions, PROGRESS, REPORT};
 use super::{Done, Failure, complain, help, print};
-use crate::dump::{self, DeadKernel, Error, Options, Outcome, Summary};
+use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
 use crate::progress::Terminal;
 use crate::target::FileOut;
 use std::ffi::OsString;
@@ -116,7 +116,7 @@ fn write(kernel: &DeadKernel, asked: &DumpOptions, out: &FileOut) -> Result<Summ
     let result = dump::dump(kernel, &options, out, &mut terminal);
     terminal.end();
     let summary = result.map_err(|e| match e {
-        Error::Input(_) | Error::Nothing => Failure::Input(e.to_string()),
+        DumpError::Input(_) | DumpError::Nothing => Failure::Input(e.to_string()),
         e => Failure::Failed(e.to_string()),
     })?;
     for warning in &summary.warnings {

@@ -3,7 +3,7 @@
 //! A chunk is a run of kept pages that is compressed on its own. Chunks are appended in pfn order whoever compressed them, so the
 //! file is the same for any number of threads. Memory is one buffer per chunk under way, and their number is fixed.
 
-use super::{Error, Observer, Options, Selection};
+use super::{DumpError, Observer, Options, Selection};
 use crate::addr::{PageSize, Pfn};
 use crate::compress::{self, Codec, Compression};
 use crate::filter::Bitmap;
@@ -86,10 +86,10 @@ impl<'a> Worker<'a> {
         page_size: PageSize,
         selection: &Selection,
         options: &Options,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, DumpError> {
         let codec = compress::codec(options.compression);
         if codec.is_none() && options.compression != Compression::None {
-            return Err(Error::Memory("the compressor"));
+            return Err(DumpError::Memory("the compressor"));
         }
         Ok(Self {
             reader: core.reader(options.mmap),
@@ -102,10 +102,10 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn buffer(&self) -> Result<Chunk, Error> {
+    fn buffer(&self) -> Result<Chunk, DumpError> {
         let bytes = self.page_size.bytes();
         let spare = self.codec.as_ref().map_or(bytes, |c| c.bound(bytes));
-        let memory = |_| Error::Memory("the page buffers");
+        let memory = |_| DumpError::Memory("the page buffers");
         let mut data = Vec::new();
         data.try_reserve_exact(CHUNK + spare).map_err(memory)?;
         data.resize(CHUNK + spare, 0);
@@ -216,7 +216,7 @@ pub(super) fn copy(
     options: &Options,
     writer: &mut Writer<'_>,
     observer: &mut dyn Observer,
-) -> Result<Copied, Error> {
+) -> Result<Copied, DumpError> {
     let kept = &selection.kept;
     let per_chunk = (CHUNK / page_size.bytes()) as u64;
     let runs = Runs {
@@ -251,7 +251,7 @@ fn alone(
     mut runs: Runs<'_>,
     workers: Vec<Worker<'_>>,
     mut appender: Appender<'_, '_, '_>,
-) -> Result<Copied, Error> {
+) -> Result<Copied, DumpError> {
     let Some(mut worker) = workers.into_iter().next() else {
         return Ok(appender.copied);
     };
@@ -273,7 +273,7 @@ fn together(
     runs: Runs<'_>,
     workers: Vec<Worker<'_>>,
     mut appender: Appender<'_, '_, '_>,
-) -> Result<Copied, Error> {
+) -> Result<Copied, DumpError> {
     let (empty_tx, empty_rx) = mpsc::channel();
     let (full_tx, full_rx) = mpsc::channel();
     let buffers = workers.len() * BUFFERS;

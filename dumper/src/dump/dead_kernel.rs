@@ -1,6 +1,6 @@
 //! The dead kernel as far as it can be understood.
 
-use super::{DmesgSummary, Error, Judging};
+use super::{DmesgSummary, DumpError, Judging};
 use crate::addr::{PageSize, VirtAddr};
 use crate::arch::{self, Arch, PageTables};
 use crate::filter::DumpLevel;
@@ -45,7 +45,7 @@ impl DeadKernel {
     ///
     /// # Errors
     /// When the file is no ELF vmcore or has no memory in it.
-    pub fn open(vmcore: &Path, mmap: bool) -> Result<Self, Error> {
+    pub fn open(vmcore: &Path, mmap: bool) -> Result<Self, DumpError> {
         let core = Vmcore::open(vmcore)?;
         let mut warnings = core.warnings().to_vec();
         let info = VmcoreInfo::parse(
@@ -157,19 +157,19 @@ impl DeadKernel {
     ///
     /// # Errors
     /// When the log cannot be found or `out` fails.
-    pub fn dmesg(&self, out: &mut dyn Write) -> Result<DmesgSummary, Error> {
+    pub fn dmesg(&self, out: &mut dyn Write) -> Result<DmesgSummary, DumpError> {
         if self.info.is_empty() {
-            return Err(Error::NoLog("the vmcore has no VMCOREINFO note".into()));
+            return Err(DumpError::NoLog("the vmcore has no VMCOREINFO note".into()));
         }
         let tables = self
             .tables
             .as_ref()
-            .map_err(|why| Error::NoLog(why.clone()))?;
+            .map_err(|why| DumpError::NoLog(why.clone()))?;
         let reader = self.core.reader(self.mmap);
         let virt = VirtMem::new(&reader, tables.as_ref());
         printk::write(&virt, &self.info, out).map_err(|e| match e {
-            printk::Error::NotFound(why) => Error::NoLog(why),
-            printk::Error::Output(e) => Error::Output(e),
+            printk::LogError::NotFound(why) => DumpError::NoLog(why),
+            printk::LogError::Output(e) => DumpError::Output(e),
         })
     }
 

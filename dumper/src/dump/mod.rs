@@ -91,10 +91,10 @@ pub type DmesgSummary = printk::Summary;
 
 /// Why there is no dump or no log.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum DumpError {
     /// The vmcore cannot be used.
     #[error(transparent)]
-    Input(#[from] vmcore::Error),
+    Input(#[from] vmcore::VmcoreError),
     /// The log cannot be found.
     #[error("the kernel's log cannot be had: {0}")]
     NoLog(String),
@@ -128,11 +128,11 @@ pub fn dump(
     options: &Options,
     out: &dyn Out,
     observer: &mut dyn Observer,
-) -> Result<Summary, Error> {
+) -> Result<Summary, DumpError> {
     let selection = select(kernel, options, observer)?;
     let kept = selection.kept.count();
     if kept == 0 {
-        return Err(Error::Nothing);
+        return Err(DumpError::Nothing);
     }
     let core = kernel.core();
     let notes = core.notes();
@@ -159,7 +159,7 @@ pub fn dump(
         read_notes: &|at, buf| core.read_notes(at, buf),
     };
     let mut writer =
-        Writer::begin(out, &info, &selection.exists, &selection.kept).map_err(Error::Output)?;
+        Writer::begin(out, &info, &selection.exists, &selection.kept).map_err(DumpError::Output)?;
     let copied = copy::copy(
         core,
         kernel.page_size(),
@@ -168,12 +168,10 @@ pub fn dump(
         &mut writer,
         observer,
     )?;
-    let reason = partial_reason(kernel, &copied, kept);
-    let (bytes, crc32) = match writer.finish(reason.is_none()) {
-        Ok(end) => end,
-        Err(e) if copied.pages == 0 => return Err(Error::Output(e)),
-        Err(e) => return Err(Error::Output(e)),
-    };
+    // The pages must be safe before the mark goes.
+    let reason = partial_reason(kernel, &copied, kept)
+        .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
+    let (bytes, crc32) = writer.finish(reason.is_none()).map_err(DumpError::Output)?;
     let counts = selection.counts;
     Ok(Summary {
         outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
@@ -218,7 +216,7 @@ fn select(
     kernel: &DeadKernel,
     options: &Options,
     observer: &mut dyn Observer,
-) -> Result<Selection, Error> {
+) -> Result<Selection, DumpError> {
     let page = kernel.page_size();
     let core = kernel.core();
     let mut max_mapnr = filter::max_mapnr(core, page);
@@ -235,7 +233,7 @@ fn select(
     if let Some(end) = judged.as_ref().and_then(|(_, map, _)| map.end) {
         max_mapnr = max_mapnr.min(end);
     }
-    let memory = || Error::Memory("the bitmaps");
+    let memory = || DumpError::Memory("the bitmaps");
     if !fits(max_mapnr) {
         return Err(memory());
     }

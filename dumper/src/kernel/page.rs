@@ -298,10 +298,10 @@ impl PageRules {
         let flags = word(page, self.flags);
         let page_type = self.mapcount.map_or(0, |at| half(page, at));
         let slab = flags & self.slab_flag != 0 || self.slab_type == Some(page_type);
-        if self.level & FREE != 0 {
-            if let Some(free) = self.judge_free(page, page_type, slab) {
-                return free;
-            }
+        if self.level & FREE != 0
+            && let Some(free) = self.judge_free(page, page_type, slab)
+        {
+            return free;
         }
         let anon = word(page, self.mapping) & MAPPING_ANON != 0 && !slab;
         let swapped =

@@ -19,7 +19,7 @@ const EMPTY_LINE: u64 = 3;
 
 /// Why the log cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LogError {
     /// It cannot be found.
     #[error("{0}")]
     NotFound(String),
@@ -64,8 +64,12 @@ struct Layout {
 ///
 /// # Errors
 /// When the ring cannot be found or `out` fails. Single damaged records are passed over.
-pub fn write(mem: &VirtMem<'_>, info: &VmcoreInfo, out: &mut dyn Write) -> Result<Summary, Error> {
-    let ring = Ring::find(mem, info).map_err(Error::NotFound)?;
+pub fn write(
+    mem: &VirtMem<'_>,
+    info: &VmcoreInfo,
+    out: &mut dyn Write,
+) -> Result<Summary, LogError> {
+    let ring = Ring::find(mem, info).map_err(LogError::NotFound)?;
     let layout = &ring.layout;
     let mut descs = Window::new(mem, ring.descs, ring.count * layout.desc_size);
     let mut infos = Window::new(mem, ring.infos, ring.count * layout.info_size);

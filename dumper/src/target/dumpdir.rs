@@ -248,6 +248,14 @@ impl Out for FileOut {
             result => result,
         }
     }
+
+    fn sync(&self) -> io::Result<()> {
+        match self.file.sync_data() {
+            // /dev/null and pipes have nothing to sync.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            result => result,
+        }
+    }
 }
 
 /// A file under its incomplete name. Dropped, it keeps that name.

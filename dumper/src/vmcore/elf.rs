@@ -3,7 +3,7 @@
 //! Upstream: the kernel's `fs/proc/vmcore.c` and `kernel/crash_core.c` (`crash_prepare_elf64_headers`) write what is read here.
 //! Holds for: ELF64 little-endian core files, from Linux 3.11 on for `/proc/vmcore`, and such files with PN_XNUM.
 
-use super::Error;
+use super::VmcoreError;
 use super::extents::Extents;
 use crate::addr::PhysAddr;
 use std::fs::File;
@@ -95,7 +95,7 @@ impl Layout {
     ///
     /// # Errors
     /// When it is no 64-bit little-endian ELF core file, or no segment of it is believable.
-    pub(super) fn read(file: &File, len: u64) -> Result<Self, Error> {
+    pub(super) fn read(file: &File, len: u64) -> Result<Self, VmcoreError> {
         let header = read_header(file, len)?;
         let count = phdr_count(file, &header)?;
         let mut layout = Self {
@@ -133,11 +133,11 @@ impl Layout {
             return Ok(layout);
         }
         Err(if layout.truncated {
-            Error::Truncated { len }
+            VmcoreError::Truncated { len }
         } else if seen_load {
-            Error::NoMemory(layout.warnings.join("; "))
+            VmcoreError::NoMemory(layout.warnings.join("; "))
         } else {
-            Error::NoMemory("it has no PT_LOAD segment".into())
+            VmcoreError::NoMemory("it has no PT_LOAD segment".into())
         })
     }
 
@@ -163,7 +163,7 @@ impl Layout {
         self.notes = Some((offset, size.min(left)));
     }
 
-    fn take_segment(&mut self, index: u32, phdr: &Phdr, len: u64) -> Result<(), Error> {
+    fn take_segment(&mut self, index: u32, phdr: &Phdr, len: u64) -> Result<(), VmcoreError> {
         let (paddr, offset) = (phdr.paddr.get(), phdr.offset.get());
         let mem_size = phdr.memsz.get();
         let mut file_size = phdr.filesz.get().min(mem_size);
@@ -200,39 +200,41 @@ impl Layout {
                 mem_size
             },
         };
-        self.segments.try_reserve(1).map_err(|_| Error::Memory)?;
+        self.segments
+            .try_reserve(1)
+            .map_err(|_| VmcoreError::Memory)?;
         self.segments.push(segment);
         self.extents.add(&segment);
         Ok(())
     }
 }
 
-fn read_header(file: &File, len: u64) -> Result<Ehdr, Error> {
+fn read_header(file: &File, len: u64) -> Result<Ehdr, VmcoreError> {
     if len == 0 {
-        return Err(Error::Empty);
+        return Err(VmcoreError::Empty);
     }
     let mut header = Ehdr::new_zeroed();
     let got = file.read_at(header.as_mut_bytes(), 0)?;
     let ident = header.ident;
     if got < 4 || ident[..4] != *b"\x7fELF" {
-        return Err(Error::NotElf);
+        return Err(VmcoreError::NotElf);
     }
     if got < size_of::<Ehdr>() {
-        return Err(Error::Truncated { len });
+        return Err(VmcoreError::Truncated { len });
     }
     if ident[4] != 2 || ident[5] != 1 {
-        return Err(Error::Unsupported(
+        return Err(VmcoreError::Unsupported(
             "only 64-bit little-endian vmcores are read".into(),
         ));
     }
     if header.kind.get() != ET_CORE {
-        return Err(Error::Unsupported(format!(
+        return Err(VmcoreError::Unsupported(format!(
             "ELF type is {}, a vmcore has 4 (core)",
             header.kind
         )));
     }
     if usize::from(header.phentsize.get()) != size_of::<Phdr>() {
-        return Err(Error::Unsupported(format!(
+        return Err(VmcoreError::Unsupported(format!(
             "program headers are {} bytes, must be 56",
             header.phentsize
         )));
@@ -241,7 +243,7 @@ fn read_header(file: &File, len: u64) -> Result<Ehdr, Error> {
 }
 
 /// The number of program headers; with PN_XNUM the real one is `sh_info` of section header 0.
-fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, Error> {
+fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, VmcoreError> {
     let mut count = u32::from(header.phnum.get());
     if header.phnum.get() == PN_XNUM && header.shoff.get() != 0 {
         let mut info = [0; 4];
@@ -251,7 +253,7 @@ fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, Error> {
         }
     }
     if count == 0 || count > MAX_PHDRS {
-        return Err(Error::Unsupported(format!(
+        return Err(VmcoreError::Unsupported(format!(
             "it claims {count} program headers, 1 to {MAX_PHDRS} make sense"
         )));
     }
@@ -301,7 +303,7 @@ mod tests {
         assert_eq!(layout.warnings.len(), 2, "{:?}", layout.warnings);
         assert!(!layout.truncated);
         let none = Layout::read(&file(&[huge], 0x2000), 0x2000).unwrap_err();
-        assert!(matches!(none, Error::NoMemory(_)), "{none}");
+        assert!(matches!(none, VmcoreError::NoMemory(_)), "{none}");
     }
 
     #[test]
@@ -324,17 +326,17 @@ mod tests {
     fn what_is_no_vmcore_is_named() {
         assert!(matches!(
             Layout::read(&tempfile::tempfile().unwrap(), 0),
-            Err(Error::Empty)
+            Err(VmcoreError::Empty)
         ));
         let mut text = tempfile::tempfile().unwrap();
         text.write_all(
             b"hello, this is a text file and no vmcore at all, but it is long enough to be read",
         )
         .unwrap();
-        assert!(matches!(Layout::read(&text, 80), Err(Error::NotElf)));
+        assert!(matches!(Layout::read(&text, 80), Err(VmcoreError::NotElf)));
         assert!(matches!(
             Layout::read(&file(&[], 64), 64),
-            Err(Error::Unsupported(_))
+            Err(VmcoreError::Unsupported(_))
         ));
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Why a file cannot be used as a vmcore.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum VmcoreError {
     /// A system call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -99,7 +99,7 @@ impl Vmcore {
     ///
     /// # Errors
     /// When it cannot be opened, is no 64-bit little-endian ELF core file, or holds no believable memory.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self, VmcoreError> {
         let mut file = File::open(path)?;
         let len = file.seek(SeekFrom::End(0))?;
         let mut layout = elf::Layout::read(&file, len)?;

@@ -13,5 +13,5 @@ mod reader;
 mod writer;
 
 pub use bits::{INCOMPLETE, PageDesc};
-pub use reader::{Dump, Error as ReadError, PageError};
+pub use reader::{Dump, PageError, ReadError};
 pub use writer::{Info, Place, Writer};

@@ -17,7 +17,7 @@ const MAX_VMCOREINFO: u64 = 256 << 10;
 
 /// The first thing in a dump that does not hold.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReadError {
     /// A system call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -105,13 +105,13 @@ impl Dump {
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
         let mut header = Header::new_zeroed();
         let got = file.read_at(header.as_mut_bytes(), 0)?;
         if got < 8 || header.signature != SIGNATURE {
-            return Err(Error::NotADump(header.signature[..got.min(8)].to_vec()));
+            return Err(ReadError::NotADump(header.signature[..got.min(8)].to_vec()));
         }
         reach("the main header", size_of::<Header>() as u64, len)?;
         let page_size = check_header(&header)?;
@@ -130,7 +130,7 @@ impl Dump {
         let exists = read_map(&file, maps_at, half, max_mapnr, "first")?;
         let kept = read_map(&file, maps_at + half, half, max_mapnr, "second")?;
         if let Some(pfn) = kept.first_not_in(&exists) {
-            return Err(Error::Bitmap(format!(
+            return Err(ReadError::Bitmap(format!(
                 "page {pfn:#x} is in the second bitmap but not in the first"
             )));
         }
@@ -229,7 +229,7 @@ impl Dump {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn vmcoreinfo(&self) -> Result<Option<Vec<u8>>, Error> {
+    pub fn vmcoreinfo(&self) -> Result<Option<Vec<u8>>, ReadError> {
         let (at, size) = (
             self.sub.offset_vmcoreinfo.get(),
             self.sub.size_vmcoreinfo.get(),
@@ -245,8 +245,8 @@ impl Dump {
     /// Opens every page. `progress` hears how many of how many pages are done.
     ///
     /// # Errors
-    /// The first fault; [`Error::Incomplete`] when everything holds but the dump is marked incomplete.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, Error> {
+    /// The first fault; [`ReadError::Incomplete`] when everything holds but the dump is marked incomplete.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, ReadError> {
         let total = self.kept.count();
         let data_at = self.descs_at + total * size_of::<PageDesc>() as u64;
         reach("the page descriptors", data_at, self.len)?;
@@ -280,7 +280,7 @@ impl Dump {
             progress(index, total);
         }
         if self.is_incomplete() {
-            return Err(Error::Incomplete {
+            return Err(ReadError::Incomplete {
                 lost: counts.lost,
                 pages: total,
             });
@@ -341,23 +341,23 @@ impl Dump {
     }
 }
 
-fn reach(part: &'static str, end: u64, len: u64) -> Result<(), Error> {
+fn reach(part: &'static str, end: u64, len: u64) -> Result<(), ReadError> {
     if end <= len {
         Ok(())
     } else {
-        Err(Error::Short { part, end, len })
+        Err(ReadError::Short { part, end, len })
     }
 }
 
-fn field(field: &'static str, found: impl ToString, expected: impl Into<String>) -> Error {
-    Error::Field {
+fn field(field: &'static str, found: impl ToString, expected: impl Into<String>) -> ReadError {
+    ReadError::Field {
         field,
         found: found.to_string(),
         expected: expected.into(),
     }
 }
 
-fn check_header(header: &Header) -> Result<PageSize, Error> {
+fn check_header(header: &Header) -> Result<PageSize, ReadError> {
     let version = header.version.get();
     if !(1..=VERSION).contains(&version) {
         return Err(field("header_version", version, "must be 1 to 6"));
@@ -390,7 +390,7 @@ fn check_sub_header(
     sub: &SubHeader,
     block: u64,
     maps_at: u64,
-) -> Result<(), Error> {
+) -> Result<(), ReadError> {
     if sub.split.get() != 0 {
         return Err(field(
             "split",
@@ -436,15 +436,21 @@ fn check_sub_header(
     Ok(())
 }
 
-fn read_map(file: &File, at: u64, size: u64, max_mapnr: u64, name: &str) -> Result<Bitmap, Error> {
-    let mut map = Bitmap::new(max_mapnr).ok_or(Error::Memory(max_mapnr))?;
+fn read_map(
+    file: &File,
+    at: u64,
+    size: u64,
+    max_mapnr: u64,
+    name: &str,
+) -> Result<Bitmap, ReadError> {
+    let mut map = Bitmap::new(max_mapnr).ok_or(ReadError::Memory(max_mapnr))?;
     let mut buf = vec![0; BLOCK];
     let mut done = 0;
     while done < size {
         let part = usize::try_from(size - done).unwrap_or(BLOCK).min(BLOCK);
         file.read_exact_at(&mut buf[..part], at + done)?;
         if !map.load_bytes(done, &buf[..part]) {
-            return Err(Error::Bitmap(format!(
+            return Err(ReadError::Bitmap(format!(
                 "the {name} bitmap has pages beyond max_mapnr {max_mapnr}"
             )));
         }

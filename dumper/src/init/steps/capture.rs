@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
 }
 
 /// Why there is nothing to dump.
-fn unusable(error: &dump::Error) -> String {
+fn unusable(error: &dump::DumpError) -> String {
     if Path::new(VMCORE_FILE).exists() {
         return format!("cannot read {VMCORE_FILE}: {error}");
     }
