@@ -5,6 +5,7 @@
 use thiserror::Error;
 
 const SETUP_SECTS: usize = 0x1f1;
+const SYSSIZE: usize = 0x1f4;
 const HDRS: usize = 0x202;
 const PROTOCOL: usize = 0x206;
 const KERNEL_VERSION: usize = 0x20e;
@@ -26,6 +27,8 @@ pub struct BzImage {
     pub init_size: u32,
     /// Longest command line without its NUL.
     pub cmdline_size: u32,
+    /// Bytes that the file must have: the running kernel would load a shorter one, and a panic would start half a kernel.
+    pub file_size: u64,
 }
 
 /// Why a file is no kernel that can be loaded.
@@ -34,8 +37,18 @@ pub enum BzImageError {
     /// No `HdrS`.
     #[error("it is no x86 bzImage (no boot header at 0x202)")]
     NoHeader,
+    /// Shorter than its header says.
+    #[error(
+        "it has {found} bytes where its header says {wanted}: the file is cut off; reinstall the kernel"
+    )]
+    Short {
+        /// What the header says.
+        wanted: u64,
+        /// What is there.
+        found: u64,
+    },
     /// No version string.
-    #[error("its version string is missing: the file is damaged or cut off")]
+    #[error("its version string is missing: the file is damaged or cut off; reinstall the kernel")]
     Cut,
     /// A protocol from before 2009 or a 32-bit kernel.
     #[error(
@@ -73,6 +86,8 @@ impl BzImage {
             release,
             init_size: u32_at(bytes, INIT_SIZE),
             cmdline_size: u32_at(bytes, CMDLINE_SIZE),
+            // Setup sectors, then `syssize` units of 16 bytes.
+            file_size: setup_end(bytes) + u64::from(u32_at(bytes, SYSSIZE)) * 16,
         })
     }
 }
@@ -89,6 +104,10 @@ fn release(bytes: &[u8]) -> String {
         .take(VERSION_MAX)
         .take_while(|byte| byte.is_ascii_graphic());
     word.map(|byte| char::from(*byte)).collect()
+}
+
+fn setup_end(bytes: &[u8]) -> u64 {
+    (u64::from(bytes.get(SETUP_SECTS).copied().unwrap_or(0)) + 1) * 512
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -131,6 +150,7 @@ pub(crate) mod tests {
         let header = BzImage::parse(&image("6.1.0-50-cloud-amd64")).unwrap();
         assert_eq!(header.release, "6.1.0-50-cloud-amd64");
         assert_eq!((header.init_size, header.cmdline_size), (0x0330_0000, 2047));
+        assert_eq!(header.file_size, 4 * 512);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use baredump::sys::kexec;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,9 @@ const CRASH_LOADED: [&str; 2] = [
 /// What was loaded; gone with the boot, as the loaded kernel is.
 const RECORD: &str = "run/baredump/armed.json";
 const HEADER_BYTES: u64 = 64 << 10;
+/// Loading takes less than a second on a real machine.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why nothing was loaded or asked.
 #[derive(Debug, Error)]
@@ -115,14 +120,23 @@ impl Kernel {
             path: path.to_owned(),
             cause,
         };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes))
-            .map_err(read)?;
-        let header = BzImage::parse(&bytes).map_err(|cause| LoadError::Kernel {
+        let not = |cause| LoadError::Kernel {
             path: path.to_owned(),
             cause,
-        })?;
+        };
+        let file = File::open(path).map_err(read)?;
+        let found = file.metadata().map_err(read)?.len();
+        let mut bytes = Vec::new();
+        file.take(HEADER_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        let header = BzImage::parse(&bytes).map_err(not)?;
+        if found < header.file_size {
+            return Err(not(BzImageError::Short {
+                wanted: header.file_size,
+                found,
+            }));
+        }
         Ok(Self {
             path: path.to_owned(),
             header,
@@ -222,11 +236,30 @@ pub fn reserved(root: &Path) -> Result<u64, LoadError> {
 }
 
 fn number(root: &Path, places: [&str; 2]) -> Result<u64, LoadError> {
-    let text = places
+    let path = places.map(|place| root.join(place));
+    let path = path
         .iter()
-        .find_map(|place| fs::read_to_string(root.join(place)).ok());
-    let number = text.and_then(|text| text.trim().parse().ok());
-    number.ok_or_else(|| LoadError::NoKexec(root.join(places[1])))
+        .find(|path| path.exists())
+        .ok_or_else(|| LoadError::NoKexec(root.join(places[1])))?;
+    let read = |cause| LoadError::Read {
+        path: path.clone(),
+        cause,
+    };
+    let text = read_patiently(path).map_err(read)?;
+    text.trim()
+        .parse()
+        .map_err(|_| read(io::ErrorKind::InvalidData.into()))
+}
+
+/// While a kernel is being loaded these files can't be read (EBUSY).
+fn read_patiently(path: &Path) -> io::Result<String> {
+    for _ in 0..BUSY_TRIES {
+        match fs::read_to_string(path) {
+            Err(err) if err.kind() == io::ErrorKind::ResourceBusy => thread::sleep(BUSY_PAUSE),
+            other => return other,
+        }
+    }
+    fs::read_to_string(path)
 }
 
 /// Only for people: without it `status` still tells whether something is loaded.
@@ -315,6 +348,24 @@ mod tests {
             arm(dir.path(), &kernel, &path, ""),
             Err(LoadError::NoReservation)
         ));
+    }
+
+    #[test]
+    fn kernel_that_is_cut_off() {
+        let dir = host(&[]);
+        let path = dir.path().join("vmlinuz");
+        let mut bytes = image("6.1");
+        bytes[0x1f4] = 2;
+        fs::write(&path, &bytes).unwrap();
+        assert!(
+            Kernel::open(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("2048 bytes where its header says 2080")
+        );
+        bytes.extend([0; 32]);
+        fs::write(&path, &bytes).unwrap();
+        assert!(Kernel::open(&path).is_ok());
     }
 
     #[test]
