@@ -158,6 +158,7 @@ impl PageRules {
         rules.compound(info);
         rules.free(info);
         rules.degrade(info);
+        rules.note_unknown();
         rules.bound()?;
         rules.scan =
             rules.level & (CACHE | CACHE_PRIVATE | USER | FREE) != 0 || rules.hwpoison != 0;
@@ -244,6 +245,21 @@ impl PageRules {
                 FREE,
                 "VMCOREINFO lacks PAGE_BUDDY_MAPCOUNT_VALUE, OFFSET(page._mapcount) or OFFSET(page.private)",
             );
+        }
+    }
+
+    /// Says what stays in the dump though the level drops it, because the kernel does not export how to know it.
+    fn note_unknown(&mut self) {
+        let kept = |what: &str, why: &str| format!("{what} are kept: VMCOREINFO {why}");
+        if self.order == Order::Unknown && self.level & (CACHE | CACHE_PRIVATE | USER) != 0 {
+            self.warnings.push(kept(
+                "all but the first page of large folios",
+                "does not say where the order of a compound page is",
+            ));
+        }
+        if self.hugetlb == Hugetlb::Unknown && self.level & USER != 0 {
+            self.warnings
+                .push(kept("hugetlb pages", "does not say how to know them"));
         }
     }
 
