@@ -8,6 +8,7 @@ mod fault;
 mod ladder;
 mod log;
 mod machine;
+mod plan;
 mod protocol;
 mod steps;
 mod supervisor;

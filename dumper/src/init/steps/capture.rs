@@ -2,16 +2,17 @@
 
 use super::mount::spec;
 use super::report::{DMESG, FIRST, REPORT, VMCORE, report_fact};
+use super::watch::Watch;
 use super::{Context, End, load, load_plan, store};
 use crate::config::Config;
-use crate::dump::{self, DeadKernel, Observer, Options};
+use crate::dump::{self, DeadKernel, Options};
 use crate::format::Out;
 use crate::init::log::say;
 use crate::report::{FileEntry, Outcome, Report, Status, bounded};
 use crate::target::{DumpDir, FileOut, Mounted, Pending, TargetSpec, dir_name};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const VMCORE_FILE: &str = "/proc/vmcore";
 
@@ -45,7 +46,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             capture.save_vmcore(kernel, &mut report)
         }
         Err(e) => {
-            strike(context, 100);
+            context.strike(100);
             Outcome {
                 status: Status::Failed,
                 reason: Some(bounded(&unusable(e))),
@@ -137,15 +138,6 @@ fn save(context: &Context, dir: &DumpDir, report: &Report) -> Result<(), String>
     Ok(())
 }
 
-fn strike(context: &Context, percent: u64) {
-    if let Some(fault) = context
-        .fault
-        .filter(|f| u64::from(f.percent.unwrap_or(0)) <= percent)
-    {
-        fault.strike();
-    }
-}
-
 struct Capture<'a> {
     context: &'a Context,
     config: &'a Config,
@@ -197,7 +189,7 @@ impl Capture<'_> {
             status: Status::Failed,
             reason: Some(bounded(&reason)),
         };
-        strike(self.context, 0);
+        self.context.strike(0);
         if self.context.careful
             && let Err(e) = self.dir.rename(VMCORE[0], FIRST)
         {
@@ -288,94 +280,6 @@ impl Write for Checksum<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Tells PID 1 and the console how far the dump is.
-struct Watch<'a> {
-    context: &'a Context,
-    out: &'a FileOut,
-    phase: &'static str,
-    since: Instant,
-    told: Instant,
-    shown: Instant,
-    shown_percent: u64,
-    done: Vec<(&'static str, Duration)>,
-}
-
-const TELL: Duration = Duration::from_millis(250);
-const SHOW: Duration = Duration::from_secs(2);
-
-impl<'a> Watch<'a> {
-    fn new(context: &'a Context, out: &'a FileOut) -> Self {
-        let now = Instant::now();
-        Self {
-            context,
-            out,
-            phase: "",
-            since: now,
-            told: now,
-            shown: now,
-            shown_percent: 0,
-            done: Vec::new(),
-        }
-    }
-
-    fn begin(&mut self, phase: &'static str) {
-        self.finish();
-        let now = Instant::now();
-        (self.phase, self.since, self.shown, self.shown_percent) = (phase, now, now, 0);
-        self.context.progress(0, 0);
-    }
-
-    fn finish(&mut self) {
-        if !self.phase.is_empty() {
-            self.done.push((self.phase, self.since.elapsed()));
-        }
-    }
-
-    fn phases(mut self, report: &mut Report) {
-        self.finish();
-        for (name, took) in self.done.iter().take(16) {
-            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            report.phases.push(crate::report::Phase {
-                name: (*name).into(),
-                ms,
-            });
-        }
-    }
-
-    fn show(&mut self, percent: u64) {
-        (self.shown, self.shown_percent) = (Instant::now(), percent);
-        let millis = u64::try_from(self.since.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let rate = self.out.written() / millis / 1000;
-        let eta = millis.saturating_mul(100u64.saturating_sub(percent)) / percent.max(1) / 1000;
-        say!("{} {percent} % ({rate} MB/s, ETA {eta} s)", self.phase);
-    }
-}
-
-impl Observer for Watch<'_> {
-    fn progress(&mut self, phase: &'static str, done: u64, total: u64) {
-        if phase != self.phase {
-            self.begin(phase);
-        }
-        if self.told.elapsed() >= TELL {
-            self.told = Instant::now();
-            self.context.progress(done, total);
-        }
-        let percent = done
-            .saturating_mul(100)
-            .checked_div(total)
-            .unwrap_or(0)
-            .min(100);
-        if phase == "copy" {
-            strike(self.context, percent);
-            if self.shown.elapsed() >= SHOW || percent >= self.shown_percent + 10 {
-                self.show(percent);
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ mod finish;
 mod modules;
 mod mount;
 mod report;
+mod watch;
 
 use super::fault::Fault;
 use super::log::{self, say};
@@ -111,6 +112,16 @@ impl Context {
             &format!("result {} {pages} {bytes}", status.name()),
             dir,
         ));
+    }
+
+    /// Lets a fault on purpose happen that is due after `percent` of the pages.
+    fn strike(&self, percent: u64) {
+        if let Some(fault) = self
+            .fault
+            .filter(|f| u64::from(f.percent.unwrap_or(0)) <= percent)
+        {
+            fault.strike();
+        }
     }
 
     fn send(&self, line: &str) {

@@ -1,0 +1,158 @@
+//! What PID 1 needs to know of the configuration, in fixed memory.
+
+use super::child::Limits;
+use super::ladder::Step;
+use crate::config::{FinalAction, words};
+use std::time::Duration;
+
+/// Kept back of the overall deadline for the report and the final action.
+const RESERVE: Duration = Duration::from_secs(15);
+
+/// What the config step says, with the defaults until it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) targets: u8,
+    pub(super) modules: u32,
+    pub(super) final_action: FinalAction,
+    pub(super) deadline: Duration,
+    pub(super) stall: Duration,
+    pub(super) device_timeout: Duration,
+    pub(super) module_timeout: Duration,
+}
+
+impl Plan {
+    /// For the case that the config step dies: the command line's own words.
+    pub(super) fn fallback(cmdline: &str) -> Self {
+        let time = |key, default| {
+            words::value(cmdline, key)
+                .and_then(words::seconds)
+                .unwrap_or(default)
+        };
+        Self {
+            targets: 0,
+            modules: 0,
+            final_action: words::value(cmdline, "final_action")
+                .and_then(FinalAction::parse)
+                .unwrap_or_default(),
+            deadline: Duration::from_secs(time("deadline", 30 * 60)),
+            stall: Duration::from_secs(120),
+            device_timeout: Duration::from_secs(30),
+            module_timeout: Duration::from_secs(30),
+        }
+    }
+
+    pub(super) fn set(&mut self, key: &str, value: &str) {
+        let seconds = words::seconds(value).map(Duration::from_secs);
+        match key {
+            "targets" => self.targets = value.parse().unwrap_or(self.targets),
+            "modules" => self.modules = value.parse().unwrap_or(self.modules),
+            "final_action" => {
+                self.final_action = FinalAction::parse(value).unwrap_or(self.final_action)
+            }
+            "deadline" => self.deadline = seconds.unwrap_or(self.deadline),
+            "stall" => self.stall = seconds.unwrap_or(self.stall),
+            "device_timeout" => self.device_timeout = seconds.unwrap_or(self.device_timeout),
+            "module_timeout" => self.module_timeout = seconds.unwrap_or(self.module_timeout),
+            _ => {}
+        }
+    }
+
+    /// What is kept back of the deadline.
+    pub(super) fn reserve(&self) -> Duration {
+        RESERVE.min(self.deadline / 4)
+    }
+
+    /// How long a step may take, `left` being what is left of the whole.
+    pub(super) fn limits(&self, step: Step, left: Duration) -> Limits {
+        let short = Duration::from_secs(20);
+        let left = left
+            .saturating_sub(self.reserve())
+            .max(Duration::from_secs(1));
+        let (deadline, stall) = match step {
+            Step::Config => (short.min(left), None),
+            Step::Modules => (
+                self.module_timeout
+                    .saturating_mul(self.modules)
+                    .saturating_add(short)
+                    .min(left),
+                None,
+            ),
+            Step::Mount(_) => (
+                self.device_timeout
+                    .saturating_add(Duration::from_secs(60))
+                    .min(left),
+                None,
+            ),
+            Step::Capture { .. } => (left, Some(self.stall)),
+            // These come even when nothing is left.
+            Step::Report { .. } | Step::Finish => (short, None),
+        };
+        Limits { deadline, stall }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_without_a_config_step() {
+        let plan = Plan::fallback("baredump.final_action=halt baredump.deadline=90s");
+        assert_eq!(
+            (plan.final_action, plan.deadline.as_secs()),
+            (FinalAction::Halt, 90)
+        );
+        let plan = Plan::fallback("baredump.final_action=dance baredump.deadline=soon");
+        assert_eq!(
+            (plan.final_action, plan.deadline.as_secs()),
+            (FinalAction::Reboot, 1800)
+        );
+    }
+
+    #[test]
+    fn garbage_in_a_plan_changes_nothing() {
+        let mut plan = Plan::fallback("");
+        let before = plan.clone();
+        for (key, value) in [
+            ("targets", "-1"),
+            ("deadline", "x"),
+            ("final_action", ""),
+            ("colour", "red"),
+            ("targets", "999"),
+        ] {
+            plan.set(key, value);
+        }
+        assert_eq!(plan, before);
+        plan.set("targets", "2");
+        assert_eq!(plan.targets, 2);
+    }
+
+    #[test]
+    fn no_step_outlives_the_whole() {
+        let mut plan = Plan::fallback("baredump.deadline=100s");
+        plan.modules = u32::MAX;
+        let left = Duration::from_secs(50);
+        for step in [
+            Step::Config,
+            Step::Modules,
+            Step::Mount(1),
+            Step::Capture {
+                target: 1,
+                careful: false,
+            },
+        ] {
+            assert!(
+                plan.limits(step, left).deadline <= Duration::from_secs(35),
+                "{step:?}"
+            );
+            assert_eq!(
+                plan.limits(step, Duration::ZERO).deadline,
+                Duration::from_secs(1)
+            );
+        }
+        assert_eq!(
+            plan.limits(Step::Finish, Duration::ZERO).deadline,
+            Duration::from_secs(20)
+        );
+    }
+}
