@@ -1,6 +1,7 @@
-//! The expectations of the synthetic kernels against a real makedumpfile, where `MAKEDUMPFILE` names one (after 1.7.9: it must know 7.1).
+//! The expectations of the synthetic kernels against a real makedumpfile: its recorded answers always, and the program itself where
+//! `MAKEDUMPFILE` names one (after 1.7.9: it must know 7.1). With `RECORD` set, its answers are recorded.
 //!
-//! This holds the yardstick of the other offline tests to its model; without the variable there is nothing to do.
+//! This holds the yardstick of the other offline tests to its model.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,36 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::dump_reader::Dump;
 use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
+
+/// A line for each generation and level: how many pages makedumpfile keeps, and a hash of which.
+const RECORDED: &str = "fixtures/makedumpfile.txt";
+
+/// FNV-1a over the page numbers.
+fn answer(generation: Generation, level: u8, kept: &[u64]) -> String {
+    let bytes = kept.iter().flat_map(|pfn| pfn.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, b| {
+        (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{generation:?} {level} {} {hash:016x}\n", kept.len())
+}
+
+#[test]
+fn recorded_answers_are_the_expectations() {
+    let recorded = std::fs::read_to_string(RECORDED).unwrap();
+    let mut lines = recorded.split_inclusive('\n');
+    for generation in Generation::ALL {
+        let vmcore = zoo(generation);
+        for level in 0..32 {
+            let expected = answer(generation, level, &Vec::from_iter(vmcore.kept(level)));
+            assert_eq!(
+                lines.next(),
+                Some(expected.as_str()),
+                "generation, level, pages, hash"
+            );
+        }
+    }
+    assert_eq!(lines.next(), None);
+}
 
 fn reference() -> Option<PathBuf> {
     let named = std::env::var_os("MAKEDUMPFILE").map(PathBuf::from);
@@ -55,6 +86,7 @@ fn keeps_what_the_synthetic_kernels_expect() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
+    let mut answers = String::new();
     for generation in Generation::ALL {
         let vmcore = zoo(generation);
         let elf = vmcore.write(dir.path()).unwrap();
@@ -74,6 +106,7 @@ fn keeps_what_the_synthetic_kernels_expect() {
                 dump.existing == Vec::from_iter(vmcore.existing()),
                 "{generation:?} level {level}: bitmap 1"
             );
+            answers += &answer(generation, level, &dump.kept());
             vmcore.compare_kept(level, &dump.kept()).unwrap();
             for pfn in dump.kept() {
                 assert!(
@@ -82,6 +115,9 @@ fn keeps_what_the_synthetic_kernels_expect() {
                 );
             }
         }
+    }
+    if std::env::var_os("RECORD").is_some() {
+        std::fs::write(RECORDED, answers).unwrap();
     }
 }
 
