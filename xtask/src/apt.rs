@@ -101,14 +101,14 @@ impl Apt {
     /// # Errors
     /// When apt-cache fails.
     pub(crate) fn names(&self, pattern: &str) -> Result<Vec<String>> {
-        let known = self.state.join("names");
+        let (known, head) = (self.state.join("names"), format!("{pattern}\n"));
         let text = match fs::read_to_string(&known) {
-            Ok(text) if self.is_current(&known) => text,
-            _ => self.read("apt-cache", &["search", "--names-only", pattern])?,
+            Ok(text) if text.starts_with(&head) && self.is_current(&known) => text,
+            _ => head + &self.read("apt-cache", &["search", "--names-only", pattern])?,
         };
         fs::write(&known, &text).with_context(|| format!("cannot write {}", known.display()))?;
-        Ok(text
-            .lines()
+        let lines = text.lines().skip(1);
+        Ok(lines
             .filter_map(|line| line.split(' ').next())
             .map(str::to_owned)
             .collect())
@@ -119,33 +119,17 @@ impl Apt {
     /// # Errors
     /// When apt-cache fails.
     pub(crate) fn with_libraries(&self, package: &str) -> Result<Vec<String>> {
-        let mut all = vec![package.to_owned()];
-        let mut next = 0;
-        while let Some(name) = all.get(next).cloned() {
-            let text = self.read(
-                "apt-cache",
-                &[
-                    "depends",
-                    "--no-recommends",
-                    "--no-suggests",
-                    "--no-conflicts",
-                    "--no-breaks",
-                    "--no-replaces",
-                    &name,
-                ],
-            )?;
-            for library in text
-                .lines()
-                .filter_map(dependency)
-                .filter(|name| is_library(name))
-            {
-                if !all.iter().any(|known| known == library) {
-                    all.push(library.to_owned());
-                }
-            }
-            next += 1;
-        }
-        Ok(all)
+        let arguments = [
+            "depends",
+            "--recurse",
+            "--no-recommends",
+            "--no-suggests",
+            "--no-conflicts",
+            "--no-breaks",
+            "--no-replaces",
+            package,
+        ];
+        Ok(libraries(&self.read("apt-cache", &arguments)?, package))
     }
 
     /// Downloads packages (newest of all suites) and unpacks them together into the lab's `packages/NAME`. When the index has
@@ -153,28 +137,26 @@ impl Apt {
     ///
     /// # Errors
     /// When a package cannot be had.
-    pub(crate) fn unpack(
-        &self,
-        name: &str,
-        wanted: impl FnOnce() -> Result<Vec<String>>,
-    ) -> Result<PathBuf> {
+    pub(crate) fn unpack(&self, name: &str, wanted: &[String]) -> Result<PathBuf> {
         let tree = self.packages.join(name);
         let list = self.packages.join(format!("{name}.list"));
-        if tree.exists() && self.is_current(&list) {
+        let known = fs::read_to_string(&list).unwrap_or_default();
+        // The list: what was wanted, then the files that it was at that time.
+        let head = format!("{}\n", wanted.join(" "));
+        if tree.exists() && known.starts_with(&head) && self.is_current(&list) {
             return Ok(tree);
         }
-        let wanted = wanted()?;
-        let uris = self.uris(&wanted)?;
+        let uris = self.uris(wanted)?;
         let files: Vec<_> = uris.iter().map(|uri| uri.file.as_str()).collect();
-        let content = files.join("\n");
-        if !tree.exists() || !fs::read_to_string(&list).is_ok_and(|known| known == content) {
+        let content = head + &files.join("\n");
+        if !tree.exists() || known != content {
             let megabytes = uris.iter().map(|uri| uri.size).sum::<u64>() / 1_000_000;
             say(&format!("fetching {name} ({megabytes} MB)"));
             qemu::run_tool(
                 self.command("apt-get")
                     .current_dir(&self.debs)
                     .args(["download", "-q"])
-                    .args(&wanted),
+                    .args(wanted),
                 &[0],
             )?;
             self.extract(&files, &tree)?;
@@ -284,6 +266,29 @@ fn uri(line: &str) -> Option<Uri> {
     })
 }
 
+/// A package and the libraries that it needs, with theirs, in the output of `apt-cache depends --recurse`: the name of a package, then its
+/// dependencies, indented.
+fn libraries(text: &str, package: &str) -> Vec<String> {
+    let needs = |name: &str| {
+        let own = text.lines().skip_while(|line| *line != name).skip(1);
+        own.take_while(|line| line.starts_with(' '))
+            .filter_map(dependency)
+            .filter(|name| is_library(name))
+            .collect::<Vec<_>>()
+    };
+    let mut all = vec![package];
+    let mut next = 0;
+    while let Some(name) = all.get(next) {
+        let new: Vec<_> = needs(name)
+            .into_iter()
+            .filter(|library| !all.contains(library))
+            .collect();
+        all.extend(new);
+        next += 1;
+    }
+    all.into_iter().map(str::to_owned).collect()
+}
+
 /// A dependency line of `apt-cache depends`: `  Depends: NAME`, `  PreDepends: NAME`, the first of alternatives has `|`.
 fn dependency(line: &str) -> Option<&str> {
     let line = line.trim_start().trim_start_matches('|');
@@ -383,6 +388,8 @@ mod tests {
         assert_eq!(dependency("  Depends: libc6"), Some("libc6"));
         assert_eq!(dependency(" |PreDepends: zlib1g"), Some("zlib1g"));
         assert_eq!(dependency("  Recommends: crash"), None);
+        let tree = "m\n  Depends: libc6\n  Depends: perl\nperl\n  Depends: libperl\nlibc6\n  Depends: libgcc\nlibgcc\n  Depends: libc6\n";
+        assert_eq!(libraries(tree, "m"), ["m", "libc6", "libgcc"]);
         assert!(is_library("zlib1g") && !is_library("perl"));
     }
 }

@@ -23,6 +23,25 @@ const SHOWN: &[&str] = &[
     "reboot: ",
     "qemu: ",
 ];
+/// Page counts of the report, and what they mean.
+const PAGES: &[(&str, &str)] = &[
+    ("total", "pages of the dead kernel"),
+    ("kept", "kept"),
+    ("zero", "  of them full of zeros, stored once"),
+    ("unreadable", "  of them unreadable"),
+    ("free", "dropped: free"),
+    ("cache", "dropped: page cache"),
+    ("cache_private", "dropped: private page cache"),
+    ("user", "dropped: user"),
+    ("hwpoison", "dropped: poisoned"),
+    ("offline", "dropped: offline"),
+];
+/// Memory figures of the report.
+const MEMORY: &[(&str, &str)] = &[
+    ("total_kb", "kB in all"),
+    ("lowest_available_kb", "kB available at the worst moment"),
+    ("peak_rss_kb", "kB, the largest step"),
+];
 /// Last lines of the dead kernel's log that are shown.
 const LOG_LINES: usize = 12;
 /// Longest line that is shown.
@@ -141,25 +160,23 @@ fn show_files(run: &Run, dump: &Path) -> Result<()> {
 /// Pages by class and the capture kernel's memory.
 fn show_report(dump: &Path) -> Result<()> {
     let report = read_report(dump)?;
-    for (title, pointer) in [
-        ("pages by class", "/pages"),
-        ("memory of the capture kernel", "/memory"),
-    ] {
-        step(title);
-        for (name, value) in report
-            .pointer(pointer)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
+    step("pages by class");
+    show_numbers(&report, "/pages", PAGES);
+    step("memory of the capture kernel");
+    show_numbers(&report, "/memory", MEMORY);
+    Ok(())
+}
+
+/// Numbers of the report in the table's order.
+fn show_numbers(report: &Value, place: &str, table: &[(&str, &str)]) {
+    for (key, text) in table {
+        if let Some(number) = report
+            .pointer(&format!("{place}/{key}"))
+            .and_then(Value::as_u64)
         {
-            say(&format!(
-                "{:>12}  {}",
-                value.to_string(),
-                name.replace('_', " ")
-            ));
+            say(&format!("{number:>12}  {text}"));
         }
     }
-    Ok(())
 }
 
 fn show_log(dump: &Path) -> Result<()> {

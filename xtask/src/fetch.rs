@@ -13,7 +13,7 @@ pub(crate) const SERIES: &[&str] = &["5.10.", "6.1.", "6.12.", "7."];
 /// The series of the demonstration and of the fault tests.
 pub(crate) const MAIN_SERIES: &str = "6.1.";
 /// Packages with a kernel or a part of one.
-const KERNELS: &str = "^linux-(image|binary|modules)-[0-9].*-cloud-amd64";
+const KERNELS: &str = "^linux-(image|base|binary|modules)-[0-9].*-cloud-amd64";
 const FLAVOUR: &str = "-cloud-amd64";
 
 /// An unpacked kernel.
@@ -23,8 +23,8 @@ pub(crate) struct Kernel {
     pub(crate) release: String,
     /// The kernel image.
     pub(crate) vmlinuz: PathBuf,
-    /// Its configuration, where the package has it: that of 7.x has not.
-    pub(crate) config: Option<PathBuf>,
+    /// Its configuration.
+    pub(crate) config: PathBuf,
     /// The directory `lib/modules/RELEASE`.
     pub(crate) modules: PathBuf,
 }
@@ -58,7 +58,9 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
 /// # Errors
 /// When the mirror has none or it cannot be fetched.
 pub(crate) fn kernel(apt: &Apt, series: &str) -> Result<Kernel> {
-    unpack(apt, &newest(apt, series)?)
+    let names = apt.names(KERNELS)?;
+    let release = choose(&names, series, false).with_context(|| missing(apt, series, ""))?;
+    unpack(apt, &names, &release)
 }
 
 /// The newest kernel of a series for which there is a debug package, and the path of its vmlinux with debug information.
@@ -69,9 +71,9 @@ pub(crate) fn debug_kernel(apt: &Apt, series: &str) -> Result<(Kernel, PathBuf)>
     let names = apt.names(KERNELS)?;
     let release = choose(&names, series, true)
         .with_context(|| missing(apt, series, " with a -dbg package"))?;
-    let kernel = unpack(apt, &release)?;
+    let kernel = unpack(apt, &names, &release)?;
     let package = format!("linux-image-{release}-dbg");
-    let tree = apt.unpack(&package, || Ok(vec![package.clone()]))?;
+    let tree = apt.unpack(&package, std::slice::from_ref(&package))?;
     let vmlinux = tree.join(format!("usr/lib/debug/boot/vmlinux-{release}"));
     if !vmlinux.exists() {
         bail!("{package} has no {}", vmlinux.display());
@@ -85,7 +87,7 @@ pub(crate) fn debug_kernel(apt: &Apt, series: &str) -> Result<(Kernel, PathBuf)>
 /// # Errors
 /// When it cannot be fetched or does not start.
 pub(crate) fn makedumpfile(apt: &Apt) -> Result<Makedumpfile> {
-    let tree = apt.unpack("makedumpfile", || apt.with_libraries("makedumpfile"))?;
+    let tree = apt.unpack("makedumpfile", &apt.with_libraries("makedumpfile")?)?;
     let tool = Makedumpfile { tree };
     let out = qemu::run_tool(tool.command()?.arg("-v"), &[0])?;
     let text = [out.stdout, out.stderr].concat();
@@ -145,12 +147,6 @@ impl Makedumpfile {
     }
 }
 
-/// The release of the newest kernel of a series.
-fn newest(apt: &Apt, series: &str) -> Result<String> {
-    let names = apt.names(KERNELS)?;
-    choose(&names, series, false).with_context(|| missing(apt, series, ""))
-}
-
 fn missing(apt: &Apt, series: &str, what: &str) -> String {
     let hint = if series.starts_with("5.10") {
         "; it is in bullseye, which old mirrors move to archive.debian.org"
@@ -164,24 +160,37 @@ fn missing(apt: &Apt, series: &str, what: &str) -> String {
     )
 }
 
-/// Chooses from package names the newest release of a series that can be had whole: from 7.0 on an image package is empty, and
-/// linux-binary and linux-modules must both be there.
+/// Chooses from package names the newest release of a series that can be had whole: the parts of one may come
+/// to the mirror one after the other.
 fn choose(names: &[String], series: &str, debug: bool) -> Option<String> {
-    let has = |name: String| names.contains(&name);
-    let releases = names
-        .iter()
-        .filter_map(|name| release(name))
-        .filter(|release| release.starts_with(series));
     let whole = |release: &&str| {
-        let split =
-            has(format!("linux-binary-{release}")) && has(format!("linux-modules-{release}"));
-        let single = version(release) < vec![7] && has(format!("linux-image-{release}"));
-        (split || single) && (!debug || has(format!("linux-image-{release}-dbg")))
+        let debug_there = || names.contains(&format!("linux-image-{release}-dbg"));
+        parts(names, release).is_some() && (!debug || debug_there())
     };
-    releases
+    let releases = names.iter().filter_map(|name| release(name));
+    let newest = releases
+        .filter(|release| release.starts_with(series))
         .filter(whole)
-        .max_by_key(|release| version(release))
-        .map(str::to_owned)
+        .max_by_key(|release| version(release));
+    newest.map(str::to_owned)
+}
+
+/// The packages that make up a kernel, when they are all there: one up to 6.x, from 7.0 on binary, modules and base files (which hold the
+/// configuration and the list of what is built in).
+fn parts(names: &[String], release: &str) -> Option<Vec<String>> {
+    let kinds: &[&str] = if version(release) < vec![7] {
+        &["image"]
+    } else {
+        &["binary", "modules", "base"]
+    };
+    let parts: Vec<_> = kinds
+        .iter()
+        .map(|kind| format!("linux-{kind}-{release}"))
+        .collect();
+    parts
+        .iter()
+        .all(|part| names.contains(part))
+        .then_some(parts)
 }
 
 /// The release in a package name of the flavour.
@@ -202,17 +211,10 @@ fn version(release: &str) -> Vec<u64> {
 }
 
 /// Fetches a kernel's packages and finds its parts.
-fn unpack(apt: &Apt, release: &str) -> Result<Kernel> {
-    let image = format!("linux-image-{release}");
-    let names = if version(release) < vec![7] {
-        vec![image.clone()]
-    } else {
-        vec![
-            format!("linux-binary-{release}"),
-            format!("linux-modules-{release}"),
-        ]
-    };
-    let tree = apt.unpack(&image, || Ok(names))?;
+fn unpack(apt: &Apt, names: &[String], release: &str) -> Result<Kernel> {
+    let parts =
+        parts(names, release).with_context(|| format!("{release} is not whole on the mirror"))?;
+    let tree = apt.unpack(&format!("linux-image-{release}"), &parts)?;
     let vmlinuz = find(
         &tree,
         &[
@@ -227,7 +229,13 @@ fn unpack(apt: &Apt, release: &str) -> Result<Kernel> {
             format!("usr/lib/modules/{release}"),
         ],
     )?;
-    let config = Some(tree.join(format!("boot/config-{release}"))).filter(|file| file.exists());
+    let config = find(
+        &tree,
+        &[
+            format!("boot/config-{release}"),
+            format!("usr/lib/modules/{release}/config"),
+        ],
+    )?;
     say(&format!("kernel {release}"));
     Ok(Kernel {
         config,
@@ -278,6 +286,7 @@ mod tests {
             "image-7.2.6+deb13-cloud-amd64",
             "binary-7.2.6+deb13-cloud-amd64",
             "modules-7.2.6+deb13-cloud-amd64",
+            "base-7.2.6+deb13-cloud-amd64",
             "image-7.2.10+deb14-cloud-amd64",
             "binary-7.2.10+deb14-cloud-amd64",
             "modules-7.3.4+deb14-cloud-amd64",

@@ -209,9 +209,7 @@ fn capture_image(
         &kernel.release,
     ]);
     command.arg("--modules-dir").arg(&kernel.modules);
-    if let Some(config) = &kernel.config {
-        command.arg("--kernel-config").arg(config);
-    }
+    command.arg("--kernel-config").arg(&kernel.config);
     // An empty directory: this machine's module options are not the guest's.
     command
         .arg("--modprobe-dir")

@@ -1,10 +1,11 @@
 //! The virtual machines of the tests: a table of scenarios, and the runner that works it off, two machines at a time.
 
 mod fault;
+mod harness;
 mod panic;
 mod target;
 
-use crate::check::Judges;
+use crate::check::{Judges, Verdict};
 use crate::fetch::Kernel;
 use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
@@ -58,10 +59,15 @@ pub(crate) struct Row {
 
 /// All scenarios.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [panic::scenarios(), fault::scenarios(), target::scenarios()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        panic::scenarios(),
+        fault::scenarios(),
+        target::scenarios(),
+        harness::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Runs scenarios, each result printed as it comes.
@@ -208,6 +214,27 @@ pub(crate) fn only_dump(run: &Run) -> Result<std::path::PathBuf> {
             "there are {} dump directories on the disk, expected one",
             more + 1
         ),
+    }
+}
+
+/// Every judge accepts a dump as complete.
+fn all_good(bench: &Bench<'_>, dump: &Path, kernel: &Kernel) -> Result<()> {
+    let refused = |verdict: Verdict| {
+        verdict
+            .said
+            .err()
+            .map(|error| format!("{}: {error:#}", verdict.judge))
+    };
+    let bad: Vec<_> = bench
+        .judges
+        .complete(dump, kernel)
+        .into_iter()
+        .filter_map(refused)
+        .collect();
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", bad.join("; "))
     }
 }
 

@@ -1,11 +1,15 @@
 //! Panics of every kernel series, each captured whole and judged by everyone.
 
-use super::{Bench, Scenario, finished, only_dump};
+use super::{Bench, Scenario, all_good, finished, only_dump};
 use crate::check::read_report;
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, Run};
 use crate::timeline;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use std::fs;
+
+/// Largest capture image, compressed, that the project promises.
+const IMAGE_MAX: u64 = 3_000_000;
 
 /// The panic matrix, slowest first.
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -23,14 +27,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     };
     vec![
         scenario("panic-numa-4-level", MAIN_SERIES, numa),
-        scenario(
-            "panic-7",
-            "7.",
-            Guest {
-                reservation: "160M",
-                ..Guest::default()
-            },
-        ),
+        scenario("panic-7", "7.", Guest::default()),
         scenario("panic-6.12", "6.12.", Guest::default()),
         scenario("panic-6.1", "6.1.", Guest::default()),
         scenario("panic-5.10", "5.10.", Guest::default()),
@@ -41,19 +38,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     finished(run)?;
     let dump = only_dump(run)?;
-    let bad: Vec<_> = bench
-        .judges
-        .complete(&dump, kernel)
-        .into_iter()
-        .filter_map(|verdict| {
-            verdict
-                .said
-                .err()
-                .map(|error| format!("{}: {error:#}", verdict.judge))
-        })
-        .collect();
-    if !bad.is_empty() {
-        bail!("{}", bad.join("; "));
+    all_good(bench, &dump, kernel)?;
+    let image = fs::metadata(run.dir.join("capture.img"))
+        .context("cannot find the capture image")?
+        .len();
+    if image > IMAGE_MAX {
+        bail!("the capture image has {image} bytes, promised are at most {IMAGE_MAX}");
     }
     let report = read_report(&dump)?;
     let kept = report
