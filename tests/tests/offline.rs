@@ -117,12 +117,12 @@ fn all_levels(generation: Generation, five_levels: bool) {
 
 /// The counters add up and agree with the file.
 fn counts(pages: &PageCounts, dump: &Dump, vmcore: &FakeVmcore) {
-    let dropped = pages.cache
-        + pages.cache_private
-        + pages.user
-        + pages.free
-        + pages.hwpoison
-        + pages.offline;
+    let dropped = pages.dropped.cache
+        + pages.dropped.cache_private
+        + pages.dropped.user
+        + pages.dropped.free
+        + pages.dropped.hwpoison
+        + pages.dropped.offline;
     assert_eq!(
         (pages.total, pages.kept),
         (dump.existing.len() as u64, dump.descriptors.len() as u64)

@@ -1,8 +1,8 @@
 //! arm64. Its vmcores are recognised; their page tables are not walked yet, so such a dump is unfiltered.
 
 use super::{Arch, PageTables};
-use crate::kernel::VmcoreInfo;
 use crate::vmcore::Segment;
+use crate::vmcore::VmcoreInfo;
 
 /// EM_AARCH64.
 const ELF_MACHINE: u16 = 183;

@@ -4,7 +4,7 @@ mod aarch64;
 mod x86_64;
 
 use crate::addr::{PhysAddr, VirtAddr};
-use crate::kernel::VmcoreInfo;
+use crate::vmcore::VmcoreInfo;
 use crate::vmcore::{PhysMem, ReadError, Segment};
 
 /// A run of virtual memory that is contiguous in physical memory.

@@ -5,7 +5,7 @@
 
 use super::{Arch, Mapping, PageTables, TranslateError};
 use crate::addr::{PhysAddr, VirtAddr};
-use crate::kernel::VmcoreInfo;
+use crate::vmcore::VmcoreInfo;
 use crate::vmcore::{PhysMem, Segment};
 
 /// EM_X86_64.

@@ -1,7 +1,7 @@
 //! `baredump dmesg`.
 
 use super::options::Simple;
-use super::{Done, Failure, complain, help, print};
+use super::{Done, Failure, complain, files, help, print};
 use crate::dump::{DeadKernel, DumpError};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
@@ -14,7 +14,7 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     }
     match args.files.as_slice() {
         [vmcore] => {
-            let kernel = super::dump::open(vmcore)?;
+            let kernel = files::open(vmcore)?;
             write(&kernel, &mut io::stdout().lock())
         }
         [vmcore, out] => save(vmcore, out, false),
@@ -27,9 +27,8 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
 
 /// Writes the log to a file; a failed one is removed.
 pub(super) fn save(vmcore: &Path, out: &Path, replace: bool) -> Done {
-    let kernel = super::dump::open(vmcore)?;
-    let file =
-        super::dump::create(out, replace).map_err(|e| super::dump::output_failed(out, &e))?;
+    let kernel = files::open(vmcore)?;
+    let file = files::create(out, replace).map_err(|e| files::output_failed(out, &e))?;
     let result = write(&kernel, &mut file.file());
     if result.is_err() {
         let _ = std::fs::remove_file(out);

@@ -1,15 +1,15 @@
 //! `baredump dump`, and the makedumpfile-compatible form.
 
+use super::files::{create, open, output_failed, sync_directory};
 use super::options::{COMMON, DumpOptions, PROGRESS, REPORT};
 use super::{Done, Failure, complain, help, print};
 use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
 use crate::progress::Terminal;
 use crate::target::FileOut;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Writes under the incomplete name and renames.
@@ -81,23 +81,6 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
     }
 }
 
-/// Opens a vmcore; what is no vmcore is unusable input.
-pub(super) fn open(vmcore: &Path) -> Result<DeadKernel, Failure> {
-    DeadKernel::open(vmcore, true).map_err(|e| Failure::Input(format!("{}: {e}", vmcore.display())))
-}
-
-/// A new file, or with `replace` an emptied old one.
-pub(super) fn create(path: &Path, replace: bool) -> io::Result<FileOut> {
-    let mut open = OpenOptions::new();
-    open.write(true).mode(0o600);
-    if replace {
-        open.create(true).truncate(true)
-    } else {
-        open.create_new(true)
-    };
-    Ok(FileOut::new(open.open(path)?))
-}
-
 fn write(kernel: &DeadKernel, asked: &DumpOptions, out: &FileOut) -> Result<Summary, Failure> {
     for warning in kernel.warnings() {
         complain(&format!("warning: {warning}"));
@@ -139,28 +122,11 @@ fn report(summary: &Summary, seconds: f64, detail: bool) {
         p.kept, p.total, p.zero, summary.bytes, summary.level
     );
     if detail {
+        let d = &p.dropped;
         text += &format!(
             "dropped: {} cache, {} private cache, {} user, {} free, {} hwpoison, {} offline\n",
-            p.cache, p.cache_private, p.user, p.free, p.hwpoison, p.offline
+            d.cache, d.cache_private, d.user, d.free, d.hwpoison, d.offline
         );
     }
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-pub(super) fn output_failed(path: &Path, error: &io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        return Failure::Usage(format!(
-            "{} exists: name another file, or replace it with -f",
-            path.display()
-        ));
-    }
-    Failure::Failed(format!("cannot write {}: {error}", path.display()))
-}
-
-fn sync_directory(file: &Path) -> io::Result<()> {
-    let parent = file
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
 }

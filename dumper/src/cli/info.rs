@@ -5,7 +5,7 @@ use super::{Done, Failure, help, print};
 use crate::compress::Compression;
 use crate::dump::DeadKernel;
 use crate::format::kdump::{Dump, ReadError};
-use crate::kernel::VmcoreInfo;
+use crate::vmcore::VmcoreInfo;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::Path;
@@ -114,7 +114,7 @@ fn of_dump(path: &Path, dump: &Dump) -> Facts {
 }
 
 fn of_vmcore(path: &Path) -> Result<Facts, Failure> {
-    let kernel: DeadKernel = super::dump::open(path)?;
+    let kernel: DeadKernel = super::files::open(path)?;
     let (core, identity) = (kernel.core(), kernel.identity());
     Ok(Facts {
         file: path.display().to_string(),

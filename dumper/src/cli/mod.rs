@@ -5,6 +5,7 @@
 
 mod dmesg;
 mod dump;
+mod files;
 mod help;
 mod info;
 mod options;

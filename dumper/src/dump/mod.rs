@@ -6,7 +6,7 @@ mod dead_kernel;
 pub use dead_kernel::{DeadKernel, Identity};
 
 use crate::compress::Compression;
-use crate::filter::{self, Bitmap, DumpLevel};
+use crate::filter::{self, Bitmap, Dropped, DumpLevel};
 use crate::format::Out;
 use crate::format::kdump::{Info, Writer};
 use crate::kernel::memmap::MemMap;
@@ -40,18 +40,9 @@ pub struct PageCounts {
     pub zero: u64,
     /// Of `kept`: pages that could not be read.
     pub unreadable: u64,
-    /// Dropped: non-private page cache.
-    pub cache: u64,
-    /// Dropped: private page cache.
-    pub cache_private: u64,
-    /// Dropped: user (anonymous, hugetlb) pages.
-    pub user: u64,
-    /// Dropped: free pages.
-    pub free: u64,
-    /// Dropped: hardware-poisoned pages.
-    pub hwpoison: u64,
-    /// Dropped: logically offline pages (ballooned, unplugged).
-    pub offline: u64,
+    /// Pages that were dropped, by class.
+    #[serde(flatten)]
+    pub dropped: Dropped,
 }
 
 /// How a dump ended.
@@ -111,10 +102,12 @@ pub enum DumpError {
 
 /// The decision which pages are kept.
 struct Selection {
+    /// Memory that had to be left out, as a sentence.
+    left_out: Option<String>,
     exists: Bitmap,
     kept: Bitmap,
     level: DumpLevel,
-    counts: filter::Counts,
+    dropped: Dropped,
     warnings: Vec<String>,
 }
 
@@ -169,10 +162,9 @@ pub fn dump(
         observer,
     )?;
     // The pages must be safe before the mark goes.
-    let reason = partial_reason(kernel, &copied, kept)
+    let reason = partial_reason(kernel, &selection, &copied, kept)
         .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
     let (bytes, crc32) = writer.finish(reason.is_none()).map_err(DumpError::Output)?;
-    let counts = selection.counts;
     Ok(Summary {
         outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
         pages: PageCounts {
@@ -180,12 +172,7 @@ pub fn dump(
             kept,
             zero: copied.zero,
             unreadable: copied.unreadable,
-            cache: counts.cache,
-            cache_private: counts.cache_private,
-            user: counts.user,
-            free: counts.free,
-            hwpoison: counts.hwpoison,
-            offline: counts.offline,
+            dropped: selection.dropped,
         },
         bytes,
         crc32,
@@ -194,7 +181,12 @@ pub fn dump(
     })
 }
 
-fn partial_reason(kernel: &DeadKernel, copied: &copy::Copied, kept: u64) -> Option<String> {
+fn partial_reason(
+    kernel: &DeadKernel,
+    selection: &Selection,
+    copied: &copy::Copied,
+    kept: u64,
+) -> Option<String> {
     if let Some(error) = &copied.failed {
         return Some(format!(
             "writing failed after {} of {kept} pages: {error}",
@@ -206,6 +198,9 @@ fn partial_reason(kernel: &DeadKernel, copied: &copy::Copied, kept: u64) -> Opti
             "the vmcore is truncated: {}",
             kernel.core().warnings().join("; ")
         ));
+    }
+    if selection.left_out.is_some() {
+        return selection.left_out.clone();
     }
     (copied.unreadable != 0)
         .then(|| format!("{} of {kept} pages could not be read", copied.unreadable))
@@ -230,19 +225,28 @@ fn select(
             }
             None
         });
-    if let Some(end) = judged.as_ref().and_then(|(_, map, _)| map.end) {
-        max_mapnr = max_mapnr.min(end);
+    let end = judged.as_ref().and_then(|(_, map, _)| map.end);
+    if let Some(end) = end.filter(|end| *end < max_mapnr) {
+        warnings.push(format!(
+            "memory from page {end:#x} on is not dumped: the kernel has no struct pages for it"
+        ));
+        max_mapnr = end;
+    }
+    let mut left_out = None;
+    let limit = affordable();
+    if max_mapnr > limit {
+        max_mapnr = filter::max_mapnr_below(core, page, limit);
+        left_out = Some(format!(
+            "memory from page {max_mapnr:#x} on is left out: its bitmaps do not fit"
+        ));
     }
     let memory = || DumpError::Memory("the bitmaps");
-    if !fits(max_mapnr) {
-        return Err(memory());
-    }
     let mut exists = Bitmap::new(max_mapnr).ok_or_else(memory)?;
     filter::set_existing(core, page, &mut exists);
     let mut kept = Bitmap::new(max_mapnr).ok_or_else(memory)?;
     filter::set_existing(core, page, &mut kept);
     filter::clear_without_data(core, page, &mut kept);
-    let mut counts = filter::Counts::default();
+    let mut scanned = filter::Scanned::default();
     let mut level = options.level.zero_only();
     if let Some((virt, map, rules)) = judged {
         level = rules.level();
@@ -254,37 +258,40 @@ fn select(
             ));
         }
         if rules.need_scan() {
-            counts = filter::scan(core, &virt, &map, &rules, page, &mut kept, &mut |pfn| {
+            scanned = filter::scan(core, &virt, &map, &rules, page, &mut kept, &mut |pfn| {
                 observer.progress("scan", pfn.min(max_mapnr), max_mapnr);
             });
         }
     }
-    if counts.unjudged != 0 {
+    if scanned.unjudged != 0 {
         warnings.push(format!(
             "{} pages are kept because their struct pages cannot be read",
-            counts.unjudged
+            scanned.unjudged
         ));
     }
     Ok(Selection {
+        left_out,
         exists,
         kept,
         level,
-        counts,
+        dropped: scanned.dropped,
         warnings,
     })
 }
 
-/// Both bitmaps must fit into half of the memory that is available: segments at absurd addresses must not end the capture by the
-/// OOM killer.
-fn fits(max_mapnr: u64) -> bool {
-    let Ok(meminfo) = std::fs::read_to_string("/proc/meminfo") else {
-        return true;
-    };
+/// Bitmaps larger than this are not made, whatever memory there is: 16 TiB of 4 KiB pages.
+const MAX_BITMAPS: u64 = 1 << 30;
+
+/// The number of pages whose two bitmaps fit into half of the memory that is available: segments at absurd addresses must not
+/// end the capture by the OOM killer.
+fn affordable() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = meminfo
         .lines()
         .find_map(|l| l.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.is_none_or(|kib| max_mapnr / 4 <= kib.saturating_mul(512))
+    let bytes = kib.map_or(MAX_BITMAPS, |kib| kib.saturating_mul(512).min(MAX_BITMAPS));
+    bytes * 4
 }
 
 /// What judging needs: virtual memory, the section table, the rules.

@@ -4,7 +4,7 @@ mod bitmap;
 mod scan;
 
 pub use bitmap::Bitmap;
-pub use scan::{Counts, scan};
+pub use scan::{Dropped, Scanned, scan};
 
 use crate::addr::{PageSize, Pfn, PhysAddr};
 use crate::vmcore::Vmcore;
@@ -69,6 +69,16 @@ impl std::fmt::Display for DumpLevel {
 #[must_use]
 pub fn max_mapnr(core: &Vmcore, page: PageSize) -> u64 {
     core.extents().end().div_ceil(page.bytes() as u64)
+}
+
+/// The same for the memory that ends at or below page `limit`.
+#[must_use]
+pub fn max_mapnr_below(core: &Vmcore, page: PageSize, limit: u64) -> u64 {
+    let ends = core
+        .extents()
+        .iter()
+        .map(|e| e.end.div_ceil(page.bytes() as u64));
+    ends.filter(|end| *end <= limit).max().unwrap_or(0)
 }
 
 /// Fills `map` with the pages that exist: a segment's first and last page count even when it covers only a part of them, as in

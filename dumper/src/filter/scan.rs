@@ -6,27 +6,35 @@ use crate::kernel::memmap::{MemMap, Section};
 use crate::kernel::page::{Class, Drop, GROUP, PageRules};
 use crate::kernel::virt::VirtMem;
 use crate::vmcore::Vmcore;
+use serde::{Deserialize, Serialize};
 
-/// Pages that were dropped, by class, and what could not be judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+/// Pages that were dropped, by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
     /// Non-private page cache.
     pub cache: u64,
     /// Private page cache.
     pub cache_private: u64,
-    /// Anonymous and hugetlb.
+    /// User pages: anonymous and hugetlb.
     pub user: u64,
-    /// Free.
+    /// Free pages.
     pub free: u64,
-    /// Hardware-poisoned.
+    /// Hardware-poisoned pages.
     pub hwpoison: u64,
-    /// Offline.
+    /// Logically offline pages: ballooned, unplugged.
     pub offline: u64,
-    /// Kept because their struct page could not be read.
+}
+
+/// What a scan did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Pages it dropped.
+    pub dropped: Dropped,
+    /// Pages it kept because their struct page could not be read.
     pub unjudged: u64,
 }
 
-impl Counts {
+impl Dropped {
     fn add(&mut self, class: Class, pages: u64) {
         *match class {
             Class::Cache => &mut self.cache,
@@ -107,8 +115,8 @@ pub fn scan(
     page: PageSize,
     kept: &mut Bitmap,
     progress: &mut dyn FnMut(u64),
-) -> Counts {
-    let mut counts = Counts::default();
+) -> Scanned {
+    let mut scanned = Scanned::default();
     let mut group = Group::new(rules.size);
     for section in &map.sections {
         scan_section(
@@ -119,11 +127,11 @@ pub fn scan(
             page,
             kept,
             &mut group,
-            &mut counts,
+            &mut scanned,
         );
         progress(section.end);
     }
-    counts
+    scanned
 }
 
 #[expect(
@@ -138,7 +146,7 @@ fn scan_section(
     page: PageSize,
     kept: &mut Bitmap,
     group: &mut Group,
-    counts: &mut Counts,
+    scanned: &mut Scanned,
 ) {
     let end = section.end.min(kept.len());
     // Pages below `skip` went with the head or buddy block before them.
@@ -170,12 +178,14 @@ fn scan_section(
         );
         let mut pfn = start;
         while pfn < group_end {
-            let Some(dropped) = judge(core, rules, page, group, pfn, counts) else {
+            let Some(dropped) = judge(core, rules, page, group, pfn, scanned) else {
                 pfn += 1;
                 continue;
             };
             let stop = pfn.saturating_add(dropped.pages);
-            counts.add(dropped.class, kept.clear_range(pfn, stop));
+            scanned
+                .dropped
+                .add(dropped.class, kept.clear_range(pfn, stop));
             pfn = stop;
         }
         skip = pfn;
@@ -188,11 +198,11 @@ fn judge(
     page: PageSize,
     group: &Group,
     pfn: u64,
-    counts: &mut Counts,
+    scanned: &mut Scanned,
 ) -> Option<Drop> {
     let slot = slot_of(pfn);
     let Some(bytes) = group.page(slot) else {
-        counts.unjudged += 1;
+        scanned.unjudged += 1;
         return None;
     };
     let verdict = rules.judge(pfn, bytes, group.page(slot + 1))?;

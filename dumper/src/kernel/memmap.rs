@@ -3,10 +3,10 @@
 //! Upstream: `mm/sparse.c`, `include/linux/mmzone.h`. VMCOREINFO's `SYMBOL(mem_section)` is the address of the root array (with
 //! SPARSEMEM_EXTREME an array of pointers, else the sections themselves). Holds for: Linux 4.15 and later.
 
+use super::Basics;
 use super::virt::VirtMem;
-use super::{Basics, VmcoreInfo};
 use crate::addr::VirtAddr;
-use crate::vmcore::Extents;
+use crate::vmcore::{Extents, VmcoreInfo};
 
 /// Bit 0 of `section_mem_map`: the section is there.
 const SECTION_MARKED_PRESENT: u64 = 1;
@@ -42,6 +42,8 @@ struct Geometry {
     root: VirtAddr,
     /// Sections per root page; `None` when the array holds the sections themselves.
     per_root: Option<u64>,
+    /// NR_MEM_SECTIONS: there are no more than this.
+    limit: u64,
     section_size: u64,
     map_offset: usize,
     pages_per_section: u64,
@@ -81,11 +83,13 @@ impl Geometry {
             ));
         }
         let per_root = basics.page_size.bytes() as u64 / section_size;
-        let roots = (1u64 << (phys_bits - section_bits)).div_ceil(per_root);
+        let limit = 1u64 << (phys_bits - section_bits);
+        let roots = limit.div_ceil(per_root);
         let extreme = info.length("mem_section").is_none_or(|len| len == roots);
         Ok(Self {
             root: VirtAddr::new(root),
             per_root: extreme.then_some(per_root),
+            limit,
             section_size,
             map_offset,
             pages_per_section: 1 << (section_bits - page_shift),
@@ -107,7 +111,9 @@ impl MemMap {
         max_mapnr: u64,
     ) -> Result<Self, String> {
         let geometry = Geometry::from_info(basics, info)?;
-        let count = max_mapnr.div_ceil(geometry.pages_per_section);
+        let count = max_mapnr
+            .div_ceil(geometry.pages_per_section)
+            .min(geometry.limit);
         let mut map = Self::default();
         match geometry.per_root {
             None => map.read_sections(mem, basics, &geometry, geometry.root, 0..count, extents)?,
@@ -116,9 +122,10 @@ impl MemMap {
                 let mut array =
                     super::virt::Window::new(mem, geometry.root, roots.saturating_mul(8));
                 for root in 0..roots {
-                    let page = array
-                        .read_u64(root * 8)
-                        .map_err(|e| format!("the section roots cannot be read: {e}"))?;
+                    let Ok(page) = array.read_u64(root * 8) else {
+                        map.nonsense += 1;
+                        continue;
+                    };
                     if page == 0 {
                         continue;
                     }

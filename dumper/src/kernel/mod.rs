@@ -5,9 +5,6 @@ pub mod page;
 pub mod printk;
 pub mod utsname;
 pub mod virt;
-mod vmcoreinfo;
-
-pub use vmcoreinfo::VmcoreInfo;
 
 use crate::addr::{PageSize, VirtAddr};
 use crate::arch::Arch;

@@ -3,9 +3,9 @@
 //! Upstream: `kernel/printk/printk_ringbuffer.{h,c}`, `log_buf_vmcoreinfo_setup` in `kernel/printk/printk.c`. Holds for: Linux 5.10 and
 //! later, with the change of 6.18 that lets a data block end exactly at the end of the ring.
 
-use super::VmcoreInfo;
 use super::virt::{VirtMem, Window};
 use crate::addr::VirtAddr;
+use crate::vmcore::VmcoreInfo;
 use std::io::{self, Write};
 
 /// Rings larger than this are not believed: 2^26 records, 2^32 bytes of text.

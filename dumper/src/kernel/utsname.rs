@@ -3,9 +3,9 @@
 //! Upstream: `include/uapi/linux/utsname.h` (`struct new_utsname`, six fields of 65 bytes); `SYMBOL(init_uts_ns)` and
 //! `OFFSET(uts_namespace.name)` (4 where it is not exported) say where.
 
-use super::VmcoreInfo;
 use super::virt::VirtMem;
 use crate::addr::VirtAddr;
+use crate::vmcore::VmcoreInfo;
 
 /// Bytes of one field, the NUL included.
 const FIELD: usize = 65;

@@ -33,7 +33,11 @@ pub fn load_crash_kernel(
             ON_CRASH,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Takes the capture kernel out of the reservation; no kernel loaded is no error.
@@ -52,5 +56,9 @@ pub fn unload_crash_kernel() -> io::Result<()> {
             UNLOAD | ON_CRASH,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -4,7 +4,7 @@
 //! Holds for: ELF64 little-endian core files, from Linux 3.11 on for `/proc/vmcore`, and such files with PN_XNUM.
 
 use super::VmcoreError;
-use super::extents::Extents;
+use super::extents::{Extents, Segment};
 use crate::addr::PhysAddr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -54,21 +54,6 @@ struct Phdr {
     align: U64,
 }
 const _: () = assert!(size_of::<Phdr>() == 56);
-
-/// A PT_LOAD that was found plausible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// First physical address; need not be page aligned.
-    pub start: PhysAddr,
-    /// Kernel virtual address of `start`.
-    pub virt: u64,
-    /// Where its bytes are in the file.
-    pub offset: u64,
-    /// Bytes in the file, at most `mem_size`.
-    pub file_size: u64,
-    /// Bytes in memory; what is beyond `file_size` reads as zeros.
-    pub mem_size: u64,
-}
 
 /// What the headers say, as far as it is believed.
 #[derive(Debug)]

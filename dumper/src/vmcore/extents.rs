@@ -1,8 +1,22 @@
-//! Physical memory as sorted, disjoint extents.
+//! Physical memory: the segments of a vmcore, and the same memory as sorted, disjoint extents.
 
-use super::elf::Segment;
 use crate::addr::PhysAddr;
 use std::collections::BTreeMap;
+
+/// A PT_LOAD that was found plausible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First physical address; need not be page aligned.
+    pub start: PhysAddr,
+    /// Kernel virtual address of `start`.
+    pub virt: u64,
+    /// Where its bytes are in the file.
+    pub offset: u64,
+    /// Bytes in the file, at most `mem_size`.
+    pub file_size: u64,
+    /// Bytes in memory; what is beyond `file_size` reads as zeros.
+    pub mem_size: u64,
+}
 
 /// A run of physical bytes that lie together in the vmcore file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@ mod elf;
 mod extents;
 mod notes;
 mod reader;
+mod vmcoreinfo;
 
-pub use elf::Segment;
-pub use extents::{Extent, Extents};
+pub use extents::{Extent, Extents, Segment};
 pub use notes::Notes;
 pub use reader::Reader;
+pub use vmcoreinfo::VmcoreInfo;
 
 use crate::addr::PhysAddr;
 use std::fs::File;

@@ -235,7 +235,7 @@ fn byte(page: &[u8], at: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::VmcoreInfo;
+    use crate::vmcore::VmcoreInfo;
 
     const V6_12: &str = "SIZE(page)=64\nOFFSET(page.flags)=0\nOFFSET(page.mapping)=24\nOFFSET(page._mapcount)=48\n\
         OFFSET(page.private)=40\nOFFSET(page.compound_head)=8\nLENGTH(zone.free_area)=11\nNUMBER(PG_lru)=5\nNUMBER(PG_private)=13\n\

@@ -2,7 +2,7 @@
 
 use super::{Buddy, CACHE, CACHE_PRIVATE, FREE, Hugetlb, Order, PG_SLAB_DEFAULT, PageRules, USER};
 use crate::filter::DumpLevel;
-use crate::kernel::VmcoreInfo;
+use crate::vmcore::VmcoreInfo;
 
 impl PageRules {
     /// The rules for `level` on the kernel that `info` describes. A rule whose fields are not known is left out with a warning.
