@@ -10,8 +10,10 @@
 
 mod bits;
 mod reader;
+mod verify;
 mod writer;
 
 pub use bits::{INCOMPLETE, PageDesc};
-pub use reader::{Dump, PageError, ReadError};
+pub use reader::{Dump, ReadError};
+pub use verify::{PageError, Verified};
 pub use writer::{Info, Place, Writer};

@@ -1,0 +1,135 @@
+//! Whether every page of a dump holds.
+
+use super::bits::PageDesc;
+use super::reader::{Dump, ReadError, reach};
+use crate::compress::Decompressor;
+use std::os::unix::fs::FileExt;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Bytes of descriptors that are read at once.
+const BLOCK: usize = 64 << 10;
+
+/// What is wrong with one page.
+#[derive(Debug, thiserror::Error)]
+#[error("page {pfn:#x} (descriptor {index}): {why}")]
+pub struct PageError {
+    /// The page.
+    pub pfn: u64,
+    /// Number of its descriptor.
+    pub index: u64,
+    /// A sentence.
+    pub why: String,
+}
+
+/// What [`Dump::verify`] counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Page descriptors.
+    pub pages: u64,
+    /// Of these: the shared page of zeros.
+    pub zero: u64,
+    /// Of these: without data.
+    pub lost: u64,
+    /// Bytes of page data.
+    pub bytes: u64,
+}
+
+impl Dump {
+    /// Opens every page. `progress` hears how many of how many pages are done.
+    ///
+    /// # Errors
+    /// The first fault; [`ReadError::Incomplete`] when everything holds but the dump is marked incomplete.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, ReadError> {
+        let total = self.kept().count();
+        let data_at = self.descs_at + total * size_of::<PageDesc>() as u64;
+        reach("the page descriptors", data_at, self.len())?;
+        let mut counts = Verified {
+            pages: total,
+            ..Verified::default()
+        };
+        let mut open = Decompressor::default();
+        let mut page = vec![0; self.page_size().bytes()];
+        let mut raw = vec![0; self.page_size().bytes()];
+        let mut descs = vec![PageDesc::new_zeroed(); BLOCK / size_of::<PageDesc>()];
+        let (mut index, mut pfn) = (0, 0);
+        while index < total {
+            let left = usize::try_from(total - index).unwrap_or(usize::MAX);
+            let count = descs.len().min(left);
+            let at = self.descs_at + index * size_of::<PageDesc>() as u64;
+            self.file.read_exact_at(descs[..count].as_mut_bytes(), at)?;
+            for desc in &descs[..count] {
+                let Some(this) = self.kept().next(pfn) else {
+                    break;
+                };
+                self.check_page(desc, data_at, &mut raw, &mut page, &mut open, &mut counts)
+                    .map_err(|why| PageError {
+                        pfn: this,
+                        index,
+                        why,
+                    })?;
+                pfn = this + 1;
+                index += 1;
+            }
+            progress(index, total);
+        }
+        if self.is_incomplete() {
+            return Err(ReadError::Incomplete {
+                lost: counts.lost,
+                pages: total,
+            });
+        }
+        Ok(counts)
+    }
+
+    fn check_page(
+        &self,
+        desc: &PageDesc,
+        data_at: u64,
+        raw: &mut [u8],
+        page: &mut [u8],
+        open: &mut Decompressor,
+        counts: &mut Verified,
+    ) -> Result<(), String> {
+        let (offset, size, flags) = (desc.offset.get(), desc.size.get(), desc.flags.get());
+        if offset == 0 && size == 0 && flags == 0 {
+            counts.lost += 1;
+            return if self.is_incomplete() {
+                Ok(())
+            } else {
+                Err("it has no data, though the dump is not marked incomplete".into())
+            };
+        }
+        let end = offset.checked_add(u64::from(size));
+        if offset < data_at || end.is_none_or(|end| end > self.len()) {
+            return Err(format!(
+                "{size} bytes at offset {offset} are outside the page data ({data_at} to {})",
+                self.len()
+            ));
+        }
+        let bytes = usize::try_from(size)
+            .ok()
+            .filter(|n| *n != 0)
+            .and_then(|n| raw.get_mut(..n));
+        let Some(bytes) = bytes else {
+            return Err(format!("its size is {size}, must be 1 to {}", page.len()));
+        };
+        if flags != 0 && bytes.len() == page.len() {
+            return Err(format!(
+                "it is compressed (flags {flags:#x}) and yet a whole page long"
+            ));
+        }
+        self.file
+            .read_exact_at(bytes, offset)
+            .map_err(|e| e.to_string())?;
+        open.decompress(flags, bytes, page)?;
+        if offset == data_at && flags == 0 && self.level() & 1 != 0 {
+            counts.zero += 1;
+            if page.iter().any(|b| *b != 0) {
+                return Err("the shared page of zeros is not zero".into());
+            }
+        } else {
+            counts.bytes += u64::from(size);
+        }
+        Ok(())
+    }
+}
