@@ -1,7 +1,7 @@
 //! What others say of a dump: our own `verify`, `crash`, and the newest packaged makedumpfile.
 
 use crate::build::Binaries;
-use crate::fetch::{Kernel, Makedumpfile};
+use crate::fetch::{Kernel, Packaged};
 use crate::guest::PANIC;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -14,7 +14,7 @@ pub(crate) struct Judges {
     /// Ours.
     pub(crate) binaries: Binaries,
     /// The one that wrote the format.
-    pub(crate) makedumpfile: Makedumpfile,
+    pub(crate) makedumpfile: Packaged,
 }
 
 /// A judge and what it said.

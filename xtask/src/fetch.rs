@@ -29,9 +29,10 @@ pub(crate) struct Kernel {
     pub(crate) modules: PathBuf,
 }
 
-/// The newest packaged makedumpfile, run with the libraries of its own suite.
+/// A packaged program of the newest suite, run with the libraries of that suite.
 #[derive(Clone, Debug)]
-pub(crate) struct Makedumpfile {
+pub(crate) struct Packaged {
+    name: &'static str,
     tree: PathBuf,
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
     makedumpfile(&apt)?;
     if full {
         debug_kernel(&apt, MAIN_SERIES)?;
+        crash(&apt)?;
         drgn(sh, lab)?;
     }
     Ok(())
@@ -82,22 +84,35 @@ pub(crate) fn debug_kernel(apt: &Apt, series: &str) -> Result<(Kernel, PathBuf)>
     Ok((kernel, vmlinux))
 }
 
-/// The makedumpfile of the newest suite with its libraries.
+/// The makedumpfile of the newest suite.
 ///
 /// # Errors
 /// When it cannot be fetched or does not start.
-pub(crate) fn makedumpfile(apt: &Apt) -> Result<Makedumpfile> {
-    let tree = apt.unpack("makedumpfile", &apt.with_libraries("makedumpfile")?)?;
-    let tool = Makedumpfile { tree };
-    let out = qemu::run_tool(tool.command()?.arg("-v"), &[0])?;
+pub(crate) fn makedumpfile(apt: &Apt) -> Result<Packaged> {
+    packaged(apt, "makedumpfile", "-v")
+}
+
+/// The crash of the newest suite: 8.0.2, which Debian 12 has, cannot follow a task's maps from 6.1 on.
+///
+/// # Errors
+/// When it cannot be fetched or does not start.
+pub(crate) fn crash(apt: &Apt) -> Result<Packaged> {
+    packaged(apt, "crash", "--version")
+}
+
+/// Fetches a program and shows its version, which also shows that it starts.
+fn packaged(apt: &Apt, name: &'static str, version: &str) -> Result<Packaged> {
+    let tree = apt.unpack(name, &apt.with_libraries(name)?)?;
+    let program = Packaged { name, tree };
+    let out = qemu::run_tool(program.command()?.arg(version), &[0])?;
     let text = [out.stdout, out.stderr].concat();
-    let version = String::from_utf8_lossy(&text)
+    let text = String::from_utf8_lossy(&text);
+    let line = text
         .lines()
-        .next()
-        .unwrap_or("?")
-        .to_owned();
-    say(&version);
-    Ok(tool)
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("?");
+    say(line);
+    Ok(program)
 }
 
 /// drgn in a Python environment of its own; gives the path of its program.
@@ -118,7 +133,7 @@ pub(crate) fn drgn(sh: &Shell, lab: &Lab) -> Result<PathBuf> {
     Ok(program)
 }
 
-impl Makedumpfile {
+impl Packaged {
     /// A command that starts it, with its own loader and libraries.
     ///
     /// # Errors
@@ -135,14 +150,12 @@ impl Makedumpfile {
             .find(|file| file.exists());
         let mut command =
             Command::new(loader.context("the libc6 package holds no ld-linux-x86-64.so.2")?);
-        let program = ["usr/bin/makedumpfile", "usr/sbin/makedumpfile"]
-            .iter()
-            .map(|file| self.tree.join(file))
-            .find(|file| file.exists());
+        let candidates = ["usr/bin", "usr/sbin"].map(|dir| format!("{dir}/{}", self.name));
+        let program = find(&self.tree, &candidates)?;
         command
             .arg("--library-path")
             .arg(std::env::join_paths(&libraries)?);
-        command.arg(program.context("the makedumpfile package holds no program")?);
+        command.arg(program);
         Ok(command)
     }
 }
