@@ -2,7 +2,8 @@
 
 use super::Failure;
 use crate::dump::DeadKernel;
-use crate::target::FileOut;
+use crate::format::kdump::{Dump, ReadError};
+use crate::target::{FileIn, FileOut};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,6 +12,11 @@ use std::path::Path;
 /// Opens a vmcore; what is no vmcore is unusable input.
 pub(super) fn open(vmcore: &Path) -> Result<DeadKernel, Failure> {
     DeadKernel::open(vmcore, true).map_err(|e| Failure::Input(format!("{}: {e}", vmcore.display())))
+}
+
+/// Opens a dump.
+pub(super) fn open_dump(path: &Path) -> Result<Dump, ReadError> {
+    Dump::open(Box::new(FileIn::open(path)?))
 }
 
 /// A new file, or with `replace` an emptied old one.

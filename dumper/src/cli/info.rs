@@ -55,7 +55,7 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
             args.files.len()
         )));
     };
-    let facts = match Dump::open(path) {
+    let facts = match super::files::open_dump(path) {
         Ok(dump) => of_dump(path, &dump),
         Err(ReadError::NotADump(_)) => of_vmcore(path)?,
         Err(e) => return Err(Failure::Input(format!("{}: {e}", path.display()))),

@@ -1,9 +1,9 @@
 //! `baredump verify`.
 
+use super::files::open_dump;
 use super::options::Simple;
 use super::{Done, Failure, help, print};
 use crate::dump::Observer;
-use crate::format::kdump::Dump;
 use crate::progress::Terminal;
 use std::ffi::OsString;
 
@@ -19,7 +19,7 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
         )));
     };
     let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
-    let dump = Dump::open(path).map_err(|e| failed(&e))?;
+    let dump = open_dump(path).map_err(|e| failed(&e))?;
     let mut terminal = Terminal::new(dump.page_size().bytes() as u64, false);
     let result = dump.verify(&mut |done, total| terminal.progress("verify", done, total));
     terminal.end();

@@ -4,6 +4,23 @@ pub mod kdump;
 
 use std::io;
 
+/// A file being read at any offset.
+pub trait In {
+    /// Its size in bytes.
+    fn len(&self) -> u64;
+
+    /// Never true of a dump.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// As read(2); also when the file ends before.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
 /// A file being written at any offset.
 pub trait Out: Sync {
     /// Writes all of `bytes` at `offset`.

@@ -3,6 +3,7 @@
 
 mod dumpdir;
 mod file;
+mod input;
 mod name;
 pub mod probe;
 mod spec;
@@ -10,5 +11,6 @@ mod superblock;
 
 pub use dumpdir::{DumpDir, FileOut, Pending};
 pub use file::{Mounted, TargetError, mount, wait_for_device};
+pub use input::FileIn;
 pub use name::{dir_name, utc};
 pub use spec::{Device, SpecError, TargetSpec};

@@ -4,10 +4,8 @@ use super::bits::{Header, INCOMPLETE, SIGNATURE, SubHeader, VERSION};
 use super::verify::PageError;
 use crate::addr::PageSize;
 use crate::filter::Bitmap;
-use std::fs::File;
+use crate::format::In;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bitmap bytes that are read at once.
@@ -65,8 +63,7 @@ pub enum ReadError {
 
 /// An opened dump whose headers and bitmaps hold.
 pub struct Dump {
-    pub(super) file: File,
-    len: u64,
+    pub(super) file: Box<dyn In>,
     header: Header,
     sub: SubHeader,
     page_size: PageSize,
@@ -76,16 +73,18 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// Opens `path` and checks its headers and bitmaps.
+    /// Reads headers and bitmaps of a dump and checks them.
     ///
     /// # Errors
     /// The first thing that does not hold.
-    pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
+    pub fn open(file: Box<dyn In>) -> Result<Self, ReadError> {
+        let len = file.len();
         let mut header = Header::new_zeroed();
-        let got = file.read_at(header.as_mut_bytes(), 0)?;
-        if got < 8 || header.signature != SIGNATURE {
+        let got = usize::try_from(len)
+            .unwrap_or(usize::MAX)
+            .min(size_of::<Header>());
+        file.read_at(0, &mut header.as_mut_bytes()[..got])?;
+        if header.signature != SIGNATURE {
             return Err(ReadError::NotADump(header.signature[..got.min(8)].to_vec()));
         }
         reach("the main header", size_of::<Header>() as u64, len)?;
@@ -93,7 +92,7 @@ impl Dump {
         let block = page_size.bytes() as u64;
         reach("the sub header", block + size_of::<SubHeader>() as u64, len)?;
         let mut sub = SubHeader::new_zeroed();
-        file.read_exact_at(sub.as_mut_bytes(), block)?;
+        file.read_at(block, sub.as_mut_bytes())?;
         if header.version.get() < 6 {
             sub.max_mapnr.set(u64::from(header.max_mapnr.get()));
         }
@@ -102,8 +101,8 @@ impl Dump {
         let half = u64::from(header.bitmap_blocks.get()) / 2 * block;
         reach("the second bitmap", maps_at + 2 * half, len)?;
         let max_mapnr = sub.max_mapnr.get();
-        let exists = read_map(&file, maps_at, half, max_mapnr, "first")?;
-        let kept = read_map(&file, maps_at + half, half, max_mapnr, "second")?;
+        let exists = read_map(file.as_ref(), maps_at, half, max_mapnr, "first")?;
+        let kept = read_map(file.as_ref(), maps_at + half, half, max_mapnr, "second")?;
         if let Some(pfn) = kept.first_not_in(&exists) {
             return Err(ReadError::Bitmap(format!(
                 "page {pfn:#x} is in the second bitmap but not in the first"
@@ -111,7 +110,6 @@ impl Dump {
         }
         Ok(Self {
             file,
-            len,
             header,
             sub,
             page_size,
@@ -191,13 +189,13 @@ impl Dump {
     /// Size of the file in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.len
+        self.file.len()
     }
 
     /// Never true: an empty file is no dump.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.file.is_empty()
     }
 
     /// The VMCOREINFO text.
@@ -213,7 +211,7 @@ impl Dump {
             return Ok(None);
         }
         let mut text = vec![0; usize::try_from(size.min(MAX_VMCOREINFO)).unwrap_or(0)];
-        self.file.read_exact_at(&mut text, at)?;
+        self.file.read_at(at, &mut text)?;
         Ok(Some(text))
     }
 }
@@ -314,7 +312,7 @@ fn check_sub_header(
 }
 
 fn read_map(
-    file: &File,
+    file: &dyn In,
     at: u64,
     size: u64,
     max_mapnr: u64,
@@ -325,7 +323,7 @@ fn read_map(
     let mut done = 0;
     while done < size {
         let part = usize::try_from(size - done).unwrap_or(BLOCK).min(BLOCK);
-        file.read_exact_at(&mut buf[..part], at + done)?;
+        file.read_at(at + done, &mut buf[..part])?;
         if !map.load_bytes(done, &buf[..part]) {
             return Err(ReadError::Bitmap(format!(
                 "the {name} bitmap has pages beyond max_mapnr {max_mapnr}"

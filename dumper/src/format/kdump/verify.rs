@@ -3,7 +3,6 @@
 use super::bits::PageDesc;
 use super::reader::{Dump, ReadError, reach};
 use crate::compress::Decompressor;
-use std::os::unix::fs::FileExt;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of descriptors that are read at once.
@@ -56,7 +55,7 @@ impl Dump {
             let left = usize::try_from(total - index).unwrap_or(usize::MAX);
             let count = descs.len().min(left);
             let at = self.descs_at + index * size_of::<PageDesc>() as u64;
-            self.file.read_exact_at(descs[..count].as_mut_bytes(), at)?;
+            self.file.read_at(at, descs[..count].as_mut_bytes())?;
             for desc in &descs[..count] {
                 let Some(this) = self.kept().next(pfn) else {
                     break;
@@ -119,7 +118,7 @@ impl Dump {
             ));
         }
         self.file
-            .read_exact_at(bytes, offset)
+            .read_at(offset, bytes)
             .map_err(|e| e.to_string())?;
         open.decompress(flags, bytes, page)?;
         if offset == data_at && flags == 0 && self.level() & 1 != 0 {
