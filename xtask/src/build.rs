@@ -19,6 +19,8 @@ pub(crate) struct Binaries {
     pub(crate) baredumpctl: PathBuf,
     /// PID 1 of the production guest.
     pub(crate) guest: PathBuf,
+    /// Judges dumps by the guest's sentinel pages.
+    pub(crate) sentinels: PathBuf,
 }
 
 /// Builds them.
@@ -29,7 +31,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     step("static binaries");
     cmd!(
         sh,
-        "cargo build --quiet --release --target {TARGET} -p baredump -p initramfs -p guest"
+        "cargo build --quiet --release --target {TARGET} -p baredump -p initramfs -p guest -p tests --bins"
     )
     .quiet()
     .run()?;
@@ -45,6 +47,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
         baredump: built("baredump")?,
         baredumpctl: built("baredumpctl")?,
         guest: built("guest")?,
+        sentinels: built("sentinels")?,
     })
 }
 

@@ -10,7 +10,7 @@ use initramfs::modules::{self, Index, Wishes};
 use qemu::disk::Ext4;
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
-use qemu::{Accel, Disk, Line, Machine, Outcome, Vm};
+use qemu::{Accel, Disk, Drive, Line, Machine, Outcome, Vm};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +26,9 @@ pub(crate) const ASKED: &str = "guest: panicking now";
 pub(crate) const PANIC: &str = "Kernel panic - not syncing: sysrq triggered crash";
 /// The directory for dumps on the disk.
 pub(crate) const DUMPS: &str = "/var/crash";
+
+/// The second disk of a raw copy.
+const RAW: &str = "vmcore.raw";
 
 /// One run: which machine, what is in it, what it is told.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub(crate) struct Guest {
     pub(crate) disk: u64,
     /// MiB of the disk that are taken already.
     pub(crate) taken: u64,
+    /// Capture with the guest's own raw copy of `/proc/vmcore` instead of baredump; see [`Run::raw_vmcore`].
+    pub(crate) raw: bool,
     /// Deadline of the whole run.
     pub(crate) limit: Duration,
 }
@@ -68,6 +73,7 @@ impl Default for Guest {
             capture_modules: &["virtio_blk"],
             disk: 1024,
             taken: 0,
+            raw: false,
             limit: Duration::from_secs(150),
         }
     }
@@ -105,9 +111,33 @@ impl Run {
         Ok(dumps)
     }
 
-    /// Removes the disk, which is large; what was read back stays.
+    /// The copy that a guest with [`Guest::raw`] made: the disk cut to what was written is the vmcore.
+    ///
+    /// # Errors
+    /// When the console does not say that the copy is complete.
+    pub(crate) fn raw_vmcore(&self) -> Result<PathBuf> {
+        let bytes = self
+            .lines
+            .iter()
+            .find_map(|line| {
+                let (_, rest) = line.text.split_once("guest: raw copy complete ")?;
+                rest.split(' ').next()?.parse::<u64>().ok()
+            })
+            .context("the console does not say that the raw copy is complete")?;
+        let file = self.dir.join(RAW);
+        fs::File::options()
+            .write(true)
+            .open(&file)
+            .and_then(|file| file.set_len(bytes))
+            .with_context(|| format!("cannot cut {}", file.display()))?;
+        Ok(file)
+    }
+
+    /// Removes the disks, which are large; what was read back stays.
     pub(crate) fn forget_disk(&self) {
-        let _ = fs::remove_file(self.dir.join("disk.raw"));
+        for name in ["disk.raw", RAW] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
     }
 }
 
@@ -123,9 +153,14 @@ pub(crate) fn run(
     dir: &Path,
     hear: &mut dyn FnMut(&Line),
 ) -> Result<Run> {
-    let capture = capture_image(guest, kernel, binaries, dir)?;
     let initrd = dir.join("guest.cpio");
-    fs::write(&initrd, guest_image(kernel, binaries, &capture)?)
+    let capture = if guest.raw {
+        ("boot/raw.img", raw_image(kernel, binaries)?)
+    } else {
+        let image = capture_image(guest, kernel, binaries, dir)?;
+        ("boot/capture.img", read(&image)?)
+    };
+    fs::write(&initrd, guest_image(kernel, binaries, capture)?)
         .context("cannot write the guest's initramfs")?;
     let disk = make_disk(guest, dir)?;
     let mut machine = Machine::new(&kernel.vmlinuz, accel);
@@ -134,6 +169,9 @@ pub(crate) fn run(
     machine.cpus = guest.cpus;
     machine.nodes = guest.nodes;
     machine.drives = vec![disk.drive("crash")];
+    if guest.raw {
+        machine.drives.push(raw_drive(guest, dir)?);
+    }
     machine.append = words(guest);
     let mut vm = Vm::start(&machine, &dir.join("console.log"))?;
     let end = follow(&mut vm, guest.limit, hear)?;
@@ -151,8 +189,9 @@ pub(crate) fn run(
 
 /// The production kernel's command line.
 fn words(guest: &Guest) -> String {
+    let arm = if guest.raw { "raw" } else { "1" };
     let mut words = format!(
-        "crashkernel={} guest.arm=1 {}",
+        "crashkernel={} guest.arm={arm} {}",
         guest.reservation, guest.words
     );
     if !guest.capture_words.is_empty() {
@@ -228,18 +267,17 @@ fn capture_image(
     Ok(image)
 }
 
-/// The production guest's initramfs: its PID 1, the loader, kernel and capture image, and the modules for its disk.
-fn guest_image(kernel: &Kernel, binaries: &Binaries, capture: &Path) -> Result<Vec<u8>> {
-    let read =
-        |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// An initramfs whose PID 1 is the guest's program, with the modules for its disks.
+fn skeleton(kernel: &Kernel, binaries: &Binaries) -> Result<Archive> {
     let mut archive = Archive::new();
     for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
         archive.directory(dir, 0o755)?;
     }
     archive.file("init", 0o755, read(&binaries.guest)?)?;
-    archive.file("usr/sbin/baredumpctl", 0o755, read(&binaries.baredumpctl)?)?;
-    archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
-    archive.file("boot/capture.img", 0o600, read(capture)?)?;
     let index = Index::read(std::slice::from_ref(&kernel.modules))?;
     let wishes = Wishes {
         modules: &["virtio_blk".to_owned()],
@@ -254,12 +292,42 @@ fn guest_image(kernel: &Kernel, binaries: &Binaries, capture: &Path) -> Result<V
         archive.file(&path, 0o644, module.bytes)?;
     }
     archive.file("etc/guest/modules", 0o644, list.into_bytes())?;
+    Ok(archive)
+}
+
+/// The capture image that copies `/proc/vmcore` as it is.
+fn raw_image(kernel: &Kernel, binaries: &Binaries) -> Result<Vec<u8>> {
+    Ok(skeleton(kernel, binaries)?.to_bytes())
+}
+
+/// The production guest's initramfs: its PID 1, the loader, kernel and capture image, and the modules for its disk.
+fn guest_image(
+    kernel: &Kernel,
+    binaries: &Binaries,
+    (name, capture): (&str, Vec<u8>),
+) -> Result<Vec<u8>> {
+    let mut archive = skeleton(kernel, binaries)?;
+    archive.file("usr/sbin/baredumpctl", 0o755, read(&binaries.baredumpctl)?)?;
+    archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
+    archive.file(name, 0o600, capture)?;
     archive.file(
         "etc/machine-id",
         0o444,
         b"0123456789abcdef0123456789abcdef\n".to_vec(),
     )?;
     Ok(archive.to_bytes())
+}
+
+/// A disk of zeros with room for all of the memory.
+fn raw_drive(guest: &Guest, dir: &Path) -> Result<Drive> {
+    let file = dir.join(RAW);
+    fs::File::create(&file)
+        .and_then(|file| file.set_len(u64::from(guest.memory) << 20))
+        .with_context(|| format!("cannot make {}", file.display()))?;
+    Ok(Drive {
+        file,
+        serial: "raw".into(),
+    })
 }
 
 /// The dump disk, part of it taken when the run wants it full.

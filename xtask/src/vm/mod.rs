@@ -3,6 +3,7 @@
 mod fault;
 mod harness;
 mod panic;
+mod sentinels;
 mod target;
 
 use crate::check::{Judges, Verdict};
@@ -60,6 +61,7 @@ pub(crate) struct Row {
 /// All scenarios.
 pub(crate) fn scenarios() -> Vec<Scenario> {
     [
+        sentinels::scenarios(),
         panic::scenarios(),
         fault::scenarios(),
         target::scenarios(),
