@@ -2,7 +2,7 @@
 
 use crate::build::Binaries;
 use crate::fetch::{Kernel, Packaged};
-use crate::guest::PANIC;
+use crate::guest::{HOST, MACHINE_ID, PANIC};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::Path;
@@ -34,6 +34,8 @@ impl Judges {
             ("file names", names(dir)),
             ("dmesg", log_file(dir)),
             ("report.json", report(dir, "complete")),
+            ("its facts", facts(dir, kernel)),
+            ("its checksums", checksums(dir)),
             ("baredump verify", self.verify(&vmcore)),
             ("crash --osrelease", osrelease(&vmcore, kernel)),
             ("makedumpfile --dump-dmesg", self.dump_dmesg(&vmcore)),
@@ -141,6 +143,101 @@ pub(crate) fn report(dir: &Path, outcome: &str) -> Result<String> {
         bail!("its outcome is `{status}` (reason: {reason}), expected `{outcome}`");
     }
     Ok(status.to_owned())
+}
+
+/// What the report says of the dead kernel is what the guest is known to be.
+fn facts(dir: &Path, kernel: &Kernel) -> Result<String> {
+    let report = read_report(dir)?;
+    let text = |pointer| {
+        report
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("none")
+    };
+    let number = |pointer: &str| {
+        report
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_default()
+    };
+    let expected = [
+        ("/host", HOST),
+        ("/machine_id", MACHINE_ID),
+        ("/kernel_release", kernel.release.as_str()),
+        ("/panic_line", PANIC),
+    ];
+    for (pointer, value) in expected {
+        if text(pointer) != value {
+            bail!("{pointer} is `{}`, expected `{value}`", text(pointer));
+        }
+    }
+    let boot_id = text("/boot_id");
+    let dated = dir.file_name().unwrap_or_default().to_string_lossy();
+    if boot_id.len() != 32 || !dated.ends_with(&format!("Z-{}", &boot_id[..8])) {
+        bail!("boot id {boot_id} does not end the directory's name {dated}");
+    }
+    for pointer in [
+        "/schema",
+        "/crash_time",
+        "/pages/kept",
+        "/pages/total",
+        "/memory/total_kb",
+        "/memory/lowest_available_kb",
+        "/memory/peak_rss_kb",
+    ] {
+        if number(pointer) == 0 {
+            bail!("{pointer} is missing or 0");
+        }
+    }
+    let classes = [
+        "kept",
+        "cache",
+        "cache_private",
+        "user",
+        "free",
+        "hwpoison",
+        "offline",
+    ];
+    let sum: u64 = classes
+        .iter()
+        .map(|class| number(&format!("/pages/{class}")))
+        .sum();
+    if sum != number("/pages/total") {
+        bail!(
+            "the classes are {sum} pages together, there are {}",
+            number("/pages/total")
+        );
+    }
+    Ok(format!("{sum} pages accounted for"))
+}
+
+/// Size and CRC-32 of every file are those in the report.
+fn checksums(dir: &Path) -> Result<String> {
+    let report = read_report(dir)?;
+    let files = report
+        .pointer("/files")
+        .and_then(serde_json::Value::as_array)
+        .context("it has no files")?;
+    let mut names = Vec::new();
+    for file in files {
+        let name = file.pointer("/name").and_then(serde_json::Value::as_str);
+        let name = name.context("a file without a name")?;
+        let bytes = fs::read(dir.join(name)).with_context(|| format!("cannot read {name}"))?;
+        let found = serde_json::json!({
+            "name": name,
+            "bytes": bytes.len(),
+            "crc32": format!("{:08x}", crc32fast::hash(&bytes)),
+        });
+        if found != *file {
+            bail!("the report says {file}, found {found}");
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    if names != ["vmcore", "vmcore-dmesg.txt"] {
+        bail!("it lists {}", names.join(" "));
+    }
+    Ok(names.join(" "))
 }
 
 #[cfg(test)]

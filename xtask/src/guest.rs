@@ -4,10 +4,10 @@
 
 use crate::build::Binaries;
 use crate::fetch::Kernel;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use initramfs::cpio::Archive;
 use initramfs::modules::{self, Index, Wishes};
-use qemu::disk::Ext4;
+use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
 use qemu::{Accel, Disk, Drive, Line, Machine, Outcome, Vm};
@@ -24,6 +24,10 @@ pub(crate) const LABEL: &str = "crash";
 pub(crate) const ASKED: &str = "guest: panicking now";
 /// The panic line of a guest that panicked as asked.
 pub(crate) const PANIC: &str = "Kernel panic - not syncing: sysrq triggered crash";
+/// The guest's host name: what it takes when nothing else is said.
+pub(crate) const HOST: &str = "guest";
+/// The guest's machine id.
+pub(crate) const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
 /// The directory for dumps on the disk.
 pub(crate) const DUMPS: &str = "/var/crash";
 
@@ -104,8 +108,11 @@ impl Run {
         let mut dumps = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir()) {
             let to = self.dir.join(&entry.name);
-            self.disk
+            let files = self
+                .disk
                 .read_dir(&format!("{DUMPS}/{}", entry.name), &to)?;
+            private(entry, 0o700)?;
+            files.iter().try_for_each(|file| private(file, 0o600))?;
             dumps.push(to);
         }
         Ok(dumps)
@@ -139,6 +146,15 @@ impl Run {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
+}
+
+/// Dumps hold secrets: nobody but root may look.
+fn private(entry: &Entry, expected: u32) -> Result<()> {
+    let mode = entry.mode & 0o7777;
+    if mode != expected {
+        bail!("{} has mode {mode:o}, expected {expected:o}", entry.name);
+    }
+    Ok(())
 }
 
 /// Boots the guest, lets it arm and panic, and waits for the end of the capture. `hear` gets every console line as it comes.
@@ -313,7 +329,7 @@ fn guest_image(
     archive.file(
         "etc/machine-id",
         0o444,
-        b"0123456789abcdef0123456789abcdef\n".to_vec(),
+        format!("{MACHINE_ID}\n").into_bytes(),
     )?;
     Ok(archive.to_bytes())
 }

@@ -15,6 +15,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     ("fault-oom", "oom@50", "died", "out of memory"),
     ("fault-hang", "hang@50", "hung", "no progress"),
     ("fault-kill-always", "kill!@50", "died", "SIGKILL"),
+    ("fault-segv-always", "segv!@50", "died", "SIGSEGV"),
+    ("fault-oom-always", "oom!@50", "died", "out of memory"),
     ("fault-hang-always", "hang!@50", "hung", "no progress"),
 ];
 

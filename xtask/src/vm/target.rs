@@ -1,9 +1,9 @@
 //! Targets that cannot take the dump: no such device, no driver for it, no room on it.
 
-use super::{Bench, Scenario, finished, only_dump};
-use crate::check::{files, log_file, report};
+use super::{Bench, Scenario, all_good, finished, only_dump};
+use crate::check::{files, log_file, read_report, report};
 use crate::fetch::{Kernel, MAIN_SERIES};
-use crate::guest::{Guest, Run, UUID};
+use crate::guest::{Guest, LABEL, Run, UUID};
 use anyhow::{Result, bail};
 
 /// A UUID that no disk has.
@@ -18,6 +18,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let mut missing = small();
     missing.config =
         format!("targets = [\"file:UUID={ABSENT}:/var/crash\"]\ndevice_timeout = \"3s\"\n");
+    let mut second = small();
+    second.config = format!(
+        "targets = [\"file:UUID={ABSENT}:/var/crash\", \"file:LABEL={LABEL}:/var/crash\"]\ndevice_timeout = \"2s\"\n"
+    );
     let mut module = Guest {
         capture_modules: &[],
         ..small()
@@ -41,6 +45,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             missing,
             no_device as fn(&Bench<'_>, &Kernel, &Run) -> Result<String>,
         ),
+        scenario("target-second", second, next_target),
         scenario("target-no-module", module, no_module),
         scenario("target-full", full, no_room),
     ]
@@ -49,6 +54,18 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// The device is named on the console, and the machine resets.
 fn no_device(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
     nothing_but(run, ABSENT)
+}
+
+/// The first target has no device; the dump is on the second, and the report has both attempts.
+fn next_target(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    all_good(bench, &dump, kernel)?;
+    let report = read_report(&dump)?.to_string();
+    if !report.contains(ABSENT) {
+        bail!("report.json does not say why the first target was left: {report}");
+    }
+    Ok("the second target holds a complete dump, the report says why".into())
 }
 
 /// The device is named on the console, and the machine resets.
