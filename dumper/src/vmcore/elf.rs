@@ -62,7 +62,7 @@ pub(super) struct Layout {
     pub machine: u16,
     /// PT_LOADs in header order.
     pub segments: Vec<Segment>,
-    /// The same memory as sorted, disjoint extents; where segments overlap the first in header order wins.
+    /// The same memory as sorted, disjoint extents.
     pub extents: Extents,
     /// PT_NOTE: file offset and size.
     pub notes: Option<(u64, u64)>,
@@ -115,6 +115,7 @@ impl Layout {
             }
         }
         if !layout.segments.is_empty() {
+            layout.extents = Extents::new(&layout.segments);
             return Ok(layout);
         }
         Err(if layout.truncated {
@@ -189,7 +190,6 @@ impl Layout {
             .try_reserve(1)
             .map_err(|_| VmcoreError::Memory)?;
         self.segments.push(segment);
-        self.extents.add(&segment);
         Ok(())
     }
 }

@@ -29,52 +29,72 @@ pub struct Extent {
     pub offset: Option<u64>,
 }
 
-/// The union of all segments. Where segments overlap the first that was added wins, as in every other reader.
+/// The union of all segments. Where segments overlap the first that was added wins, as in every other reader; memory that is not
+/// in the file is only what no segment has in the file.
 #[derive(Debug, Default)]
 pub struct Extents {
     by_start: BTreeMap<u64, Extent>,
 }
 
 impl Extents {
-    /// Adds a segment: its bytes in the file, then its zero-filled tail.
-    pub(super) fn add(&mut self, segment: &Segment) {
-        let start = segment.start.raw();
-        let file_end = start.saturating_add(segment.file_size);
-        self.add_run(Extent {
-            start,
-            end: file_end,
-            offset: Some(segment.offset),
-        });
-        self.add_run(Extent {
-            start: file_end,
-            end: start.saturating_add(segment.mem_size),
-            offset: None,
-        });
+    /// The union of `segments`.
+    #[must_use]
+    pub fn new(segments: &[Segment]) -> Self {
+        let mut extents = Self::default();
+        let mut covered = BTreeMap::new();
+        for segment in segments {
+            let start = segment.start.raw();
+            extents.add(
+                Extent {
+                    start,
+                    end: start.saturating_add(segment.file_size),
+                    offset: Some(segment.offset),
+                },
+                &mut covered,
+            );
+        }
+        for segment in segments {
+            let start = segment.start.raw();
+            extents.add(
+                Extent {
+                    start: start.saturating_add(segment.file_size),
+                    end: start.saturating_add(segment.mem_size),
+                    offset: None,
+                },
+                &mut covered,
+            );
+        }
+        extents
     }
 
-    /// Adds the parts of `run` that are not covered yet.
-    fn add_run(&mut self, run: Extent) {
-        let mut at = run.start;
-        while at < run.end {
-            if let Some(covering) = self.find(PhysAddr::new(at)) {
-                at = covering.end;
-                continue;
-            }
-            let next = self
-                .by_start
-                .range(at..run.end)
-                .next()
-                .map_or(run.end, |(start, _)| *start);
-            let offset = run.offset.map(|o| o.saturating_add(at - run.start));
-            self.by_start.insert(
-                at,
-                Extent {
-                    start: at,
-                    end: next,
-                    offset,
-                },
-            );
-            at = next;
+    /// Adds the parts of `run` that are not covered yet. `covered` holds the union so far, as few runs as it has, start to end:
+    /// each is met once and then part of a larger one, so that no set of overlapping segments costs more than their number.
+    fn add(&mut self, run: Extent, covered: &mut BTreeMap<u64, u64>) {
+        if run.start >= run.end {
+            return;
+        }
+        let (mut start, mut end, mut at) = (run.start, run.end, run.start);
+        if let Some((&from, &to)) = covered.range(..start).next_back()
+            && to >= start
+        {
+            covered.remove(&from);
+            (start, end, at) = (from, end.max(to), to);
+        }
+        while let Some((&from, &to)) = covered.range(run.start..=run.end).next() {
+            covered.remove(&from);
+            self.insert(&run, at, from);
+            (end, at) = (end.max(to), to);
+        }
+        self.insert(&run, at, run.end);
+        covered.insert(start, end);
+    }
+
+    /// Adds the part `from..to` of `run`, if there is one.
+    fn insert(&mut self, run: &Extent, from: u64, to: u64) {
+        if from < to {
+            let offset = run.offset.map(|o| o.saturating_add(from - run.start));
+            let (start, end) = (from, to);
+            self.by_start.insert(from, Extent { start, end, offset });
         }
     }
 
@@ -90,6 +110,22 @@ impl Extents {
     pub fn at_or_after(&self, addr: PhysAddr) -> Option<Extent> {
         self.find(addr)
             .or_else(|| self.by_start.range(addr.raw()..).next().map(|(_, e)| *e))
+    }
+
+    /// Whether any byte of `start..end` is in the file.
+    #[must_use]
+    pub fn has_data(&self, start: u64, end: u64) -> bool {
+        let mut at = start;
+        while let Some(extent) = self.at_or_after(PhysAddr::new(at)) {
+            if extent.start >= end {
+                return false;
+            }
+            if extent.offset.is_some() {
+                return true;
+            }
+            at = extent.end;
+        }
+        false
     }
 
     /// All extents by ascending address.
@@ -120,9 +156,7 @@ mod tests {
 
     #[test]
     fn the_first_segment_wins_where_they_overlap() {
-        let mut extents = Extents::default();
-        extents.add(&segment(100, 50, 50, 1000));
-        extents.add(&segment(0, 300, 300, 5000));
+        let extents = Extents::new(&[segment(100, 50, 50, 1000), segment(0, 300, 300, 5000)]);
         let got: Vec<_> = extents.iter().map(|e| (e.start, e.end, e.offset)).collect();
         assert_eq!(
             got,
@@ -137,8 +171,7 @@ mod tests {
 
     #[test]
     fn the_tail_that_is_not_in_the_file_has_no_offset() {
-        let mut extents = Extents::default();
-        extents.add(&segment(0x1000, 0x800, 0x2000, 64));
+        let extents = Extents::new(&[segment(0x1000, 0x800, 0x2000, 64)]);
         assert_eq!(
             extents.find(PhysAddr::new(0x17ff)).unwrap().offset,
             Some(64)
@@ -151,13 +184,37 @@ mod tests {
 
     #[test]
     fn many_overlaps_stay_disjoint_and_sorted() {
-        let mut extents = Extents::default();
-        for i in 0..200u64 {
-            let start = (i * 7919) % 1000;
-            extents.add(&segment(start, 37, 41, i * 100));
-        }
+        let segments: Vec<_> = (0..200u64)
+            .map(|i| segment((i * 7919) % 9000, 37, 61, i * 100))
+            .collect();
+        let extents = Extents::new(&segments);
         let all: Vec<_> = extents.iter().collect();
         assert!(all.windows(2).all(|w| w[0].end <= w[1].start));
         assert!(all.iter().all(|e| e.start < e.end));
+        for at in 0..9100 {
+            let inside = |s: &Segment, size| (s.start.raw()..s.start.raw() + size).contains(&at);
+            let data = segments.iter().find(|s| inside(s, s.file_size));
+            let want = match data {
+                Some(s) => Some(Some(s.offset + at - s.start.raw())),
+                None => segments
+                    .iter()
+                    .any(|s| inside(s, s.mem_size))
+                    .then_some(None),
+            };
+            let got = extents
+                .find(PhysAddr::new(at))
+                .map(|e| e.offset.map(|o| o + at - e.start));
+            assert_eq!(got, want, "{at}");
+        }
+    }
+
+    #[test]
+    fn overlaps_cost_no_more_than_their_number() {
+        let small = (0..40_000u64).map(|i| segment(i * 2 + 1, 1, 1, i));
+        let large = (0..40_000u64).map(|i| segment(0, 80_001, 80_001, i));
+        let began = std::time::Instant::now();
+        let extents = Extents::new(&small.chain(large).collect::<Vec<_>>());
+        assert_eq!(extents.iter().count(), 80_001);
+        assert!(began.elapsed().as_secs() < 20);
     }
 }
