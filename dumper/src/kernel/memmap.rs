@@ -14,6 +14,8 @@ const SECTION_MARKED_PRESENT: u64 = 1;
 const SECTION_MAP_MASK: u64 = !0x3f;
 /// SIZE(mem_section) is 16 or 32 on every 64-bit kernel.
 const MAX_SECTION_SIZE: u64 = 256;
+/// No 64-bit kernel has sections smaller than 16 MiB; smaller ones would make the walk endless.
+const MIN_SECTION_BITS: u32 = 24;
 
 /// One memory section that has struct pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +28,18 @@ pub struct Section {
     pub mem_map: VirtAddr,
 }
 
-/// Every section that has struct pages and memory in the vmcore, by ascending pfn.
+/// Every section that has struct pages and memory in the vmcore file, by ascending pfn.
 #[derive(Debug, Default)]
 pub struct MemMap {
     /// The sections.
     pub sections: Vec<Section>,
-    /// One past the last pfn of the last section that has struct pages: what is above is not dumped (`mem=`). `None` when no
-    /// section has any.
+    /// One past the last pfn of the last section that has, or may have, struct pages: what is above is not dumped (`mem=`).
+    /// `None` when no section is known to have any.
     pub end: Option<u64>,
-    /// Sections that are marked present with an address that cannot be one.
+    /// Sections that are marked present with an address that cannot be one, and parts of the table that cannot be read.
     pub nonsense: u64,
+    /// One past the last pfn of these.
+    doubtful_end: u64,
 }
 
 struct Geometry {
@@ -75,7 +79,7 @@ impl Geometry {
         let fits = section_size <= MAX_SECTION_SIZE
             && (map_offset as u64).saturating_add(8) <= section_size;
         if !fits
-            || !(page_shift + 1..40).contains(&section_bits)
+            || !(MIN_SECTION_BITS..40).contains(&section_bits)
             || !(section_bits..=52).contains(&phys_bits)
         {
             return Err(format!(
@@ -122,18 +126,15 @@ impl MemMap {
                 let mut array =
                     super::virt::Window::new(mem, geometry.root, roots.saturating_mul(8));
                 for root in 0..roots {
-                    let Ok(page) = array.read_u64(root * 8) else {
-                        map.nonsense += 1;
+                    let numbers = root * per_root..((root + 1) * per_root).min(count);
+                    let page = array.read_u64(root * 8).ok();
+                    if page == Some(0) {
+                        continue;
+                    }
+                    let Some(page) = page.filter(|page| *page >= basics.kernel_base.raw()) else {
+                        map.doubt(numbers.end * geometry.pages_per_section);
                         continue;
                     };
-                    if page == 0 {
-                        continue;
-                    }
-                    if page < basics.kernel_base.raw() {
-                        map.nonsense += 1;
-                        continue;
-                    }
-                    let numbers = root * per_root..((root + 1) * per_root).min(count);
                     map.read_sections(
                         mem,
                         basics,
@@ -152,9 +153,15 @@ impl MemMap {
             ));
         }
         if let Some(end) = map.end.as_mut() {
-            *end = (*end).min(max_mapnr);
+            *end = (*end).max(map.doubtful_end).min(max_mapnr);
         }
         Ok(map)
+    }
+
+    /// Notes that the sections below `end` may have struct pages that cannot be found: their pages are kept.
+    fn doubt(&mut self, end: u64) {
+        self.nonsense += 1;
+        self.doubtful_end = end;
     }
 
     /// Reads the sections `numbers`, which lie one after the other from `base`.
@@ -175,25 +182,24 @@ impl MemMap {
         );
         for number in numbers {
             let at = (number - first) * geometry.section_size + geometry.map_offset as u64;
+            let start = number * geometry.pages_per_section;
+            let end = start + geometry.pages_per_section;
             let Ok(coded) = array.read_u64(at) else {
-                self.nonsense += 1;
+                self.doubt(end);
                 continue;
             };
             if coded & SECTION_MARKED_PRESENT == 0 {
                 continue;
             }
-            let start = number * geometry.pages_per_section;
             let bytes = start.wrapping_mul(geometry.page_struct);
             let mem_map = (coded & SECTION_MAP_MASK).wrapping_add(bytes);
             if mem_map < basics.kernel_base.raw() {
-                self.nonsense += 1;
+                self.doubt(end);
                 continue;
             }
-            let end = start + geometry.pages_per_section;
             self.end = Some(end);
             let shift = basics.page_size.shift();
-            let memory = extents.at_or_after(crate::addr::PhysAddr::new(start << shift));
-            if memory.is_some_and(|extent| extent.start < end << shift) {
+            if extents.has_data(start << shift, end << shift) {
                 self.sections
                     .try_reserve(1)
                     .map_err(|_| "not enough memory for the section table")?;
@@ -205,5 +211,132 @@ impl MemMap {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{PageSize, PhysAddr};
+    use crate::arch::{self, Mapping, PageTables, TranslateError};
+    use crate::vmcore::{PhysMem, ReadError, ReadFault, Segment};
+    use std::collections::HashMap;
+
+    const BASE: u64 = 0xffff_8000_0000_0000;
+
+    /// Virtual memory is physical memory from `BASE` on, in pages of 4 KiB; only the words given are not zero.
+    struct Memory {
+        words: HashMap<u64, u64>,
+        absent: u64,
+    }
+
+    impl PhysMem for Memory {
+        fn read(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+            if addr.raw() & !0xfff == self.absent {
+                return Err(ReadError {
+                    addr,
+                    len: buf.len(),
+                    why: ReadFault::Hole,
+                });
+            }
+            for (word, at) in buf.chunks_mut(8).zip((addr.raw()..).step_by(8)) {
+                let value = self.words.get(&at).copied().unwrap_or(0);
+                word.copy_from_slice(&value.to_le_bytes()[..word.len()]);
+            }
+            Ok(())
+        }
+    }
+
+    struct Linear;
+
+    impl PageTables for Linear {
+        fn translate(&self, _: &dyn PhysMem, addr: VirtAddr) -> Result<Mapping, TranslateError> {
+            Ok(Mapping {
+                phys: PhysAddr::new(addr.raw() & 0xffff_ffff),
+                start: VirtAddr::new(addr.raw() & !0xfff),
+                size: 4096,
+            })
+        }
+        fn kernel_base(&self) -> VirtAddr {
+            VirtAddr::new(BASE)
+        }
+    }
+
+    fn read(memory: &Memory, keys: &str, segments: &[Segment]) -> Result<MemMap, String> {
+        let info = VmcoreInfo::parse(
+            format!(
+                "SYMBOL(mem_section)={:x}\nSIZE(mem_section)=16\nOFFSET(mem_section.section_mem_map)=0\nSIZE(page)=64\n{keys}",
+                BASE + 0x10000
+            )
+            .as_bytes(),
+        );
+        let basics = Basics {
+            arch: arch::by_elf_machine(62).unwrap(),
+            page_size: PageSize::K4,
+            kernel_base: VirtAddr::new(BASE),
+        };
+        let extents = Extents::new(segments);
+        let virt = VirtMem::new(memory, &Linear);
+        MemMap::read(
+            &virt,
+            &basics,
+            &info,
+            &extents,
+            extents.end().div_ceil(4096),
+        )
+    }
+
+    fn segment(start: u64, file_size: u64, mem_size: u64) -> Segment {
+        Segment {
+            start: PhysAddr::new(start),
+            virt: 0,
+            offset: 4096,
+            file_size,
+            mem_size,
+        }
+    }
+
+    /// Root 0 holds section 0; root 1 begins with section 256, which is at 32 GiB.
+    fn two_roots(second: u64) -> Memory {
+        Memory {
+            words: HashMap::from([
+                (0x10000, BASE + 0x20000),
+                (0x10008, second),
+                (0x20000, BASE + 0x10_0000 + 3),
+            ]),
+            absent: 0x30000,
+        }
+    }
+
+    #[test]
+    fn memory_whose_sections_are_in_doubt_is_not_cut_off() {
+        let ram = [
+            segment(0, 1 << 20, 1 << 20),
+            segment(32 << 30, 1 << 20, 1 << 20),
+        ];
+        for (second, end) in [
+            (0, 1 << 15),
+            (BASE + 0x30000, (32 << 18) + 256),
+            (0x1234, (32 << 18) + 256),
+        ] {
+            let map = read(&two_roots(second), "", &ram).unwrap();
+            assert_eq!(map.end, Some(end), "{second:#x}");
+            assert_eq!(map.sections.len(), 1);
+            assert_eq!(map.nonsense == 0, second == 0);
+        }
+    }
+
+    #[test]
+    fn sections_without_data_and_tiny_ones_cost_nothing() {
+        let root = BASE + 0x20000;
+        let mut words: HashMap<u64, u64> = (0..4096).map(|i| (0x10000 + i * 8, root)).collect();
+        words.extend((0..256).map(|i| (0x20000 + i * 16, BASE + 3)));
+        let memory = Memory { words, absent: 1 };
+        let huge = [segment(0, 4096, 1 << 45)];
+        let map = read(&memory, "", &huge).unwrap();
+        assert_eq!(map.sections.len(), 1);
+        assert_eq!(map.end, Some(1 << 33));
+        let tiny = read(&memory, "NUMBER(SECTION_SIZE_BITS)=13\n", &huge);
+        assert!(tiny.unwrap_err().contains("SECTION_SIZE_BITS 13"));
     }
 }
