@@ -27,11 +27,12 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
 
 /// Writes the log to a file; a failed one is removed.
 pub(super) fn save(vmcore: &Path, out: &Path, replace: bool) -> Done {
+    files::refuse_input(vmcore, out)?;
     let kernel = files::open(vmcore)?;
     let file = files::create(out, replace).map_err(|e| files::output_failed(out, &e))?;
     let result = write(&kernel, &mut file.file());
     if result.is_err() {
-        let _ = std::fs::remove_file(out);
+        files::discard(out, &file);
     }
     result
 }

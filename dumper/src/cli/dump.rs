@@ -1,6 +1,8 @@
 //! `baredump dump`, and the makedumpfile-compatible form.
 
-use super::files::{create, open, output_failed, sync_directory};
+use super::files::{
+    create, discard, make_way, open, output_failed, refuse_input, refuse_special, sync_directory,
+};
 use super::options::{COMMON, DumpOptions, PROGRESS, REPORT};
 use super::{Done, Failure, complain, help, print};
 use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
@@ -18,6 +20,11 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
     if options.help {
         return print(help::DUMP);
     }
+    if options.version || options.dmesg_only {
+        return Err(Failure::Usage(
+            "the log is written by 'baredump dmesg', the version by 'baredump --version'".into(),
+        ));
+    }
     let (vmcore, out) = options.two_files()?;
     if !options.force && fs::symlink_metadata(out).is_ok() {
         return Err(Failure::Usage(format!(
@@ -25,17 +32,22 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
             out.display()
         )));
     }
-    let kernel = open(vmcore)?;
     let mut incomplete = out.clone().into_os_string();
     incomplete.push("-incomplete");
     let incomplete = PathBuf::from(incomplete);
-    let file = create(&incomplete, true).map_err(|e| output_failed(&incomplete, &e))?;
+    refuse_special(out)?;
+    refuse_input(vmcore, out)?;
+    refuse_input(vmcore, &incomplete)?;
+    let kernel = open(vmcore)?;
+    // What is there may be a partial dump that somebody kept.
+    let file = make_way(&incomplete, options.force)
+        .and_then(|()| create(&incomplete, false))
+        .map_err(|e| output_failed(&incomplete, &e))?;
     let result = write(&kernel, &options, &file);
     let summary = match result {
         Ok(summary) => summary,
         Err(failure) => {
-            // Nothing useful is in it.
-            let _ = fs::remove_file(&incomplete);
+            discard(&incomplete, &file);
             return Err(failure);
         }
     };
@@ -69,9 +81,10 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
     if options.dmesg_only {
         return super::dmesg::save(vmcore, out, options.force);
     }
+    refuse_input(vmcore, out)?;
     let kernel = open(vmcore)?;
     let file = create(out, options.force).map_err(|e| output_failed(out, &e))?;
-    let summary = write(&kernel, &options, &file)?;
+    let summary = write(&kernel, &options, &file).inspect_err(|_| discard(out, &file))?;
     match summary.outcome {
         Outcome::Complete => Ok(()),
         Outcome::Partial(why) => Err(Failure::Partial(format!(
@@ -129,4 +142,85 @@ fn report(summary: &Summary, seconds: f64, detail: bool) {
         );
     }
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// One page of memory without VMCOREINFO.
+    fn vmcore() -> Vec<u8> {
+        let mut bytes = vec![7; 8192];
+        bytes[..120].fill(0);
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        for (at, value) in [(16, 4), (18, 62), (32, 64), (54, 56), (56, 1), (64, 1)] {
+            bytes[at] = value;
+        }
+        for at in [72, 88, 96, 104] {
+            bytes[at + 1] = 0x10;
+        }
+        bytes
+    }
+
+    fn scene() -> (tempfile::TempDir, impl Fn(&str) -> PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().to_owned();
+        fs::write(base.join("vmcore"), vmcore()).unwrap();
+        (dir, move |name: &str| base.join(name))
+    }
+
+    fn args(options: &[&str], vmcore: PathBuf, out: PathBuf) -> Vec<OsString> {
+        let options = options.iter().map(OsString::from);
+        options.chain([vmcore.into(), out.into()]).collect()
+    }
+
+    #[test]
+    fn nothing_that_is_there_is_lost_or_followed() {
+        let (_dir, at) = scene();
+        fs::write(at("precious"), "precious").unwrap();
+        symlink(at("precious"), at("out-incomplete")).unwrap();
+        let quiet = "--message-level=0";
+        let dump =
+            |options: &[&str], vmcore: &str, out: &str| native(args(options, at(vmcore), at(out)));
+        assert!(matches!(
+            dump(&[quiet], "vmcore", "out"),
+            Err(Failure::Usage(_))
+        ));
+        dump(&[quiet, "-f"], "vmcore", "out").unwrap();
+        assert_eq!(fs::read(at("precious")).unwrap(), b"precious");
+        assert!(fs::symlink_metadata(at("out")).unwrap().is_file());
+        fs::create_dir(at("dir")).unwrap();
+        fs::copy(at("vmcore"), at("in-incomplete")).unwrap();
+        for (vmcore, out) in [
+            ("vmcore", "dir"),
+            ("vmcore", "vmcore"),
+            ("in-incomplete", "in"),
+        ] {
+            let refused = dump(&[quiet, "-f"], vmcore, out);
+            assert!(matches!(refused, Err(Failure::Usage(_))), "{out}");
+        }
+        let in_place = compatible(args(&["-f"], at("vmcore"), at("vmcore")));
+        assert!(matches!(in_place, Err(Failure::Usage(_))));
+        assert_eq!(fs::read(at("vmcore")).unwrap(), super::tests::vmcore());
+    }
+
+    #[test]
+    fn what_fails_leaves_no_file_and_takes_no_device() {
+        let (_dir, at) = scene();
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let keep = fs::File::options()
+            .read(true)
+            .write(true)
+            .open(at("fifo"))
+            .unwrap();
+        let log = |out| compatible(args(&["-f", "--dump-dmesg"], at("vmcore"), out));
+        assert!(matches!(log(at("fifo")), Err(Failure::Failed(_))));
+        assert!(matches!(log(at("log")), Err(Failure::Failed(_))));
+        drop(keep);
+        assert!(at("fifo").exists() && !at("log").exists());
+        let ignored = native(args(&["--dump-dmesg"], at("vmcore"), at("log")));
+        assert!(matches!(ignored, Err(Failure::Usage(_))));
+        assert!(!at("log").exists());
+    }
 }

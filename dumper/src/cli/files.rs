@@ -1,12 +1,12 @@
 //! The files that the commands read and write.
 
-use super::Failure;
+use super::{Done, Failure};
 use crate::dump::DeadKernel;
 use crate::format::kdump::{Dump, ReadError};
 use crate::target::{FileIn, FileOut};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Opens a vmcore; what is no vmcore is unusable input.
@@ -29,6 +29,47 @@ pub(super) fn create(path: &Path, replace: bool) -> io::Result<FileOut> {
         open.create_new(true)
     };
     Ok(FileOut::new(open.open(path)?))
+}
+
+/// Refuses an output that is the input: it would be gone before it is read.
+pub(super) fn refuse_input(vmcore: &Path, out: &Path) -> Done {
+    let id = |path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    match (id(vmcore), id(out)) {
+        (Some(a), Some(b)) if a == b => Err(Failure::Usage(format!(
+            "{} is the vmcore itself: name another file",
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to put a file in the place of what is no file: a directory, or a device that others use.
+pub(super) fn refuse_special(out: &Path) -> Done {
+    match fs::symlink_metadata(out) {
+        Ok(m) if !m.is_file() && !m.is_symlink() => Err(Failure::Usage(format!(
+            "{} is no regular file: name another, or use the makedumpfile form, which writes in place",
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Makes room for a new file under a name that may hold an old one. A symbolic link is removed, not followed.
+pub(super) fn make_way(path: &Path, replace: bool) -> io::Result<()> {
+    if !replace {
+        return Ok(());
+    }
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file in which nothing useful was written; a device stays.
+pub(super) fn discard(path: &Path, file: &FileOut) {
+    if file.file().metadata().is_ok_and(|m| m.is_file()) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// The output's error, in a user's words.
