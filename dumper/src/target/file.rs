@@ -142,7 +142,7 @@ pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError>
         source,
     })?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-    match mount2(Some(&node), point, Some(fs.name()), flags, None::<&str>) {
+    match mount2(Some(&node), point, Some(fs.name()), flags, fs.options()) {
         Ok(()) => Ok(Mounted {
             point: point.into(),
             node,

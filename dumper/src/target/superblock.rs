@@ -5,10 +5,11 @@
 //! Upstream: `fs/ext4/ext4.h`, `fs/xfs/libxfs/xfs_format.h`, `fs/btrfs/accessors.h`, `include/uapi/linux/msdos_fs.h`,
 //! `block/partitions/efi.h`, `msdos.c`. Offsets are the same in every version.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
 /// A file system that can hold a dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FsType {
     /// ext2, ext3 and ext4: the ext4 driver mounts all three.
     Ext4,
@@ -31,6 +32,14 @@ impl FsType {
         }
     }
 
+    /// Options for mount(2). The superblock of ext4 may ask for a panic at the first error, which would end the capture.
+    pub const fn options(self) -> Option<&'static str> {
+        match self {
+            Self::Ext4 => Some("errors=remount-ro"),
+            Self::Xfs | Self::Btrfs | Self::Vfat => None,
+        }
+    }
+
     /// Whether files keep owner and mode.
     pub const fn holds_modes(self) -> bool {
         !matches!(self, Self::Vfat)
@@ -38,7 +47,7 @@ impl FsType {
 }
 
 /// What a superblock says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Superblock {
     /// The file system.
     pub fs: FsType,
@@ -128,7 +137,7 @@ fn vfat(read: ReadAt<'_>) -> Option<Superblock> {
 }
 
 /// The ids of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionIds {
     /// GPT: unique GUID; MBR: disk signature and number.
     pub uuid: String,
@@ -308,6 +317,12 @@ mod tests {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[0; 1000]), None);
         assert_eq!(found(&vec![0; 0x20000]), None);
+    }
+
+    #[test]
+    fn an_error_on_the_target_is_no_panic() {
+        assert_eq!(FsType::Ext4.options(), Some("errors=remount-ro"));
+        assert_eq!(FsType::Xfs.options(), None);
     }
 
     #[test]
