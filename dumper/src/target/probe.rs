@@ -4,13 +4,23 @@
 
 use super::spec::Device;
 use super::superblock::{self, FsType, PartitionIds, Superblock};
+use crate::sys::process::fork_with;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::pipe2;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A block device and what could be read of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockDevice {
     /// Its node, `/dev/vda1`.
     pub node: PathBuf,
@@ -46,32 +56,56 @@ impl BlockDevice {
     }
 }
 
+/// How long one device may take to say what it holds. A dead disk never answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// All block devices by kernel name; devices once read are not read again.
 #[derive(Debug, Default)]
 pub struct Scan {
-    known: BTreeMap<String, BlockDevice>,
+    known: BTreeMap<String, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    device: BlockDevice,
+    /// False as long as it could not be opened or did not answer.
+    read: bool,
 }
 
 impl Scan {
     /// Looks for new and gone devices. True when something changed.
     pub fn refresh(&mut self) -> bool {
-        let names = block_names();
+        self.update(block_names(), &|name| {
+            in_child(PATIENCE, || read_device(name)).flatten()
+        })
+    }
+
+    fn update(&mut self, names: Vec<String>, read: &dyn Fn(&str) -> Option<BlockDevice>) -> bool {
         let before = self.known.len();
         self.known.retain(|name, _| names.contains(name));
         let mut changed = self.known.len() != before;
         for name in names {
-            if let std::collections::btree_map::Entry::Vacant(slot) = self.known.entry(name) {
-                let device = read_device(slot.key());
-                slot.insert(device);
-                changed = true;
+            // A device is in sysfs a moment before it can be opened: one that was not read is tried again.
+            if self.known.get(&name).is_some_and(|known| known.read) {
+                continue;
             }
+            let found = read(&name);
+            changed |= found.is_some() || !self.known.contains_key(&name);
+            let known = Known {
+                read: found.is_some(),
+                device: found.unwrap_or_else(|| BlockDevice {
+                    node: node(&name),
+                    ..BlockDevice::default()
+                }),
+            };
+            self.known.insert(name, known);
         }
         changed
     }
 
     /// The devices that are there.
     pub fn devices(&self) -> impl Iterator<Item = &BlockDevice> {
-        self.known.values()
+        self.known.values().map(|known| &known.device)
     }
 }
 
@@ -104,14 +138,47 @@ fn is_held(name: &str) -> bool {
     fs::read_dir(format!("{SYS}/{name}/holders")).is_ok_and(|mut holders| holders.next().is_some())
 }
 
-fn read_device(name: &str) -> BlockDevice {
+/// `None` when the device cannot be opened (yet).
+fn read_device(name: &str) -> Option<BlockDevice> {
     let node = node(name);
-    let superblock = with_reader(&node, superblock::probe);
-    BlockDevice {
+    let file = File::open(&node).ok()?;
+    let superblock = superblock::probe(&|at, buf| file.read_exact_at(buf, at).ok());
+    Some(BlockDevice {
         node,
         superblock,
         partition: partition(name),
+    })
+}
+
+/// What `work` says in a child of its own, `None` when it takes too long: a read of a dead device never returns, and keeps only
+/// that child.
+fn in_child<T: Serialize + serde::de::DeserializeOwned>(
+    patience: Duration,
+    work: impl FnOnce() -> T,
+) -> Option<T> {
+    let (answer, pipe) = pipe2(OFlag::O_CLOEXEC).ok()?;
+    let pid = fork_with(|| {
+        // Far less than a pipe's room: the write does not wait.
+        let told =
+            serde_json::to_vec(&work()).is_ok_and(|json| File::from(pipe).write_all(&json).is_ok());
+        u8::from(!told)
+    })
+    .ok()?;
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    if poll(
+        &mut [PollFd::new(answer.as_fd(), PollFlags::POLLIN)],
+        patience,
+    ) == Ok(0)
+    {
+        let _ = kill(pid, Signal::SIGKILL);
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        return None;
     }
+    let mut json = Vec::new();
+    let read = File::from(answer).read_to_end(&mut json);
+    let _ = waitpid(pid, None);
+    read.ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// The kernel writes `!` for the `/` of a node in a folder.
@@ -150,6 +217,36 @@ mod tests {
             superblock,
             partition: None,
         }
+    }
+
+    #[test]
+    fn a_device_that_could_not_be_opened_is_tried_again() {
+        let names = || vec!["vda".to_owned(), "vdb".to_owned()];
+        let mut scan = Scan::default();
+        let early = |name: &str| (name == "vda").then(|| device("/dev/vda", "aa", ""));
+        assert!(scan.update(names(), &early));
+        assert!(!scan.update(names(), &early));
+        let nodes: Vec<_> = scan.devices().map(|d| d.node.clone()).collect();
+        assert_eq!(nodes, [Path::new("/dev/vda"), Path::new("/dev/vdb")]);
+        let later = |name: &str| (name == "vdb").then(|| device("/dev/vdb", "bb", ""));
+        assert!(scan.update(names(), &later));
+        let wanted = Device::Uuid("bb".into());
+        assert_eq!(matching(scan.devices(), &wanted).len(), 1);
+        assert!(!scan.update(names(), &|_| None));
+        assert!(scan.update(vec!["vdb".into()], &|_| None));
+    }
+
+    #[test]
+    fn a_device_that_never_answers_is_left_behind() {
+        let found = device("/dev/vda", "aa", "x");
+        let copy = found.clone();
+        assert_eq!(in_child(Duration::from_secs(60), || copy), Some(found));
+        let start = std::time::Instant::now();
+        let dead = || std::thread::sleep(Duration::from_secs(60));
+        assert_eq!(in_child(Duration::from_millis(50), dead), None);
+        assert!(start.elapsed() < Duration::from_secs(30));
+        let dies = || std::process::abort();
+        assert_eq!(in_child::<()>(Duration::from_secs(60), dies), None);
     }
 
     #[test]
