@@ -90,6 +90,14 @@ enum Verdict {
     Immortal(Text<96>),
 }
 
+/// A child that ended by itself just before it was killed has done its work.
+fn verdict(status: WaitStatus, killed: Option<Text<96>>) -> Verdict {
+    match (status, killed) {
+        (WaitStatus::Signaled(_, Signal::SIGKILL, _), Some(why)) => Verdict::Late(why),
+        _ => Verdict::Status(status),
+    }
+}
+
 struct Running {
     pid: Pid,
     pipe: OwnedFd,
@@ -151,7 +159,7 @@ impl Running {
             self.reap();
             if let Some(status) = self.status {
                 self.listen(listener);
-                return killed.map_or(Verdict::Status(status), |(_, why)| Verdict::Late(why));
+                return verdict(status, killed.map(|(_, why)| why));
             }
             match killed.take() {
                 Some((since, why)) if since.elapsed() > GRACE => return Verdict::Immortal(why),
@@ -319,6 +327,17 @@ mod tests {
         }
         assert_eq!(digits(&number(0)), c"000");
         assert_eq!(digits(&number(207)), c"207");
+    }
+
+    #[test]
+    fn a_child_that_ended_before_the_kill_is_not_late() {
+        let pid = Pid::from_raw(99999);
+        let late = || Some(Text::of(format_args!("not done after 1 s")));
+        let done = WaitStatus::Exited(pid, 0);
+        assert!(matches!(verdict(done, late()), Verdict::Status(s) if s == done));
+        let killed = WaitStatus::Signaled(pid, Signal::SIGKILL, false);
+        assert!(matches!(verdict(killed, late()), Verdict::Late(_)));
+        assert!(matches!(verdict(killed, None), Verdict::Status(_)));
     }
 
     #[test]

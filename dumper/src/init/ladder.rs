@@ -103,7 +103,7 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
         Step::Capture {
             target,
             careful: false,
-        } if ended.violent() && !state.expired => Step::Capture {
+        } if ended.violent() && !state.expired && state.best != Status::Complete => Step::Capture {
             target,
             careful: true,
         },
@@ -245,6 +245,23 @@ mod tests {
             }
         };
         assert_eq!(count(&way(TWO, first_dies)), 2);
+    }
+
+    #[test]
+    fn a_capture_that_died_after_a_complete_dump_is_not_repeated() {
+        let capture = Step::Capture {
+            target: 1,
+            careful: false,
+        };
+        let state = State {
+            best: Status::Complete,
+            ..TWO
+        };
+        let report = Step::Report {
+            target: 1,
+            again: false,
+        };
+        assert_eq!(next(capture, Ended::Hung, state), Some(report));
     }
 
     #[test]
