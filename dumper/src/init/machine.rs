@@ -3,7 +3,7 @@
 use super::log::{drain, say};
 use crate::config::FinalAction;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::SigSet;
@@ -12,11 +12,14 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// Mounts `/proc` unless it is there.
-pub(super) fn mount_proc() {
-    if !Path::new("/proc/self").exists() {
-        let _ = mount_fs("proc", "/proc", "");
-    }
+/// Mounts `/proc` unless it is there. True when it was mounted.
+pub(super) fn mount_proc() -> bool {
+    !Path::new("/proc/self").exists() && mount_fs("proc", "/proc", "").is_ok()
+}
+
+/// Undoes [`mount_proc`].
+pub(super) fn unmount_proc() {
+    let _ = umount2("/proc", MntFlags::MNT_DETACH);
 }
 
 /// Mounts the file systems of the kernel and a tmpfs on `/run`. What fails is left to the step that misses it.

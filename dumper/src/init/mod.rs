@@ -23,14 +23,18 @@ use std::process::ExitCode;
 pub const STEP_ARG0: &str = "baredump-step";
 
 /// Whether this PID 1 is the init of a capture kernel, and not the first process of a container: there is a vmcore, or the command
-/// line says so. Mounts `/proc` when it is missing, as it is in an initramfs.
+/// line says so. Mounts `/proc` when it is missing, as it is in an initramfs; a container gets back what it had.
 pub fn is_capture_kernel() -> bool {
-    machine::mount_proc();
+    let mounted = machine::mount_proc();
     let asked = || {
         std::fs::read_to_string("/proc/cmdline")
             .is_ok_and(|c| words::value(&c, "init") == Some("1"))
     };
-    Path::new("/proc/vmcore").exists() || asked()
+    let capture = Path::new("/proc/vmcore").exists() || asked();
+    if mounted && !capture {
+        machine::unmount_proc();
+    }
+    capture
 }
 
 /// PID 1. Ends in the final action.
