@@ -1,4 +1,4 @@
-//! The `baredump.*` words of the kernel command line. Allocates nothing: PID 1 uses it too.
+//! The words of the kernel command line that concern us. What PID 1 uses, [`value`] and [`seconds`], allocates nothing.
 
 /// Key and value of every word `baredump.KEY=VALUE`, without the prefix, in order. A word without `=` has an empty value; quotes
 /// around a value (`baredump.x="a b"`, or around the whole word, as the kernel prints it) are taken off. Words after a lone `--`
@@ -33,6 +33,17 @@ pub fn seconds(text: &str) -> Option<u64> {
     (1..=7 * 24 * 3600).contains(&seconds).then_some(seconds)
 }
 
+/// Parameters that the command line has for module `name`, as `NAME.PARAM[=VALUE]`; `-` and `_` mean the same in a name. The kernel
+/// itself gives them only to what is built in; for a module, whoever loads it does.
+pub fn module_parameters<'a>(cmdline: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let same = |a: &str| a.replace('-', "_") == name.replace('-', "_");
+    split(cmdline).filter_map(move |word| {
+        let quote = if word.starts_with('"') { "\"" } else { "" };
+        let (module, parameter) = word.trim_start_matches('"').split_once('.')?;
+        same(module).then(|| format!("{quote}{parameter}"))
+    })
+}
+
 /// Words between white space that is not inside double quotes, as the kernel splits them.
 fn split(cmdline: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
@@ -64,6 +75,14 @@ mod tests {
         );
         assert_eq!(value(line, "a"), Some("2=3"));
         assert_eq!(value(line, "zz"), None);
+    }
+
+    #[test]
+    fn parameters_of_modules() {
+        let line = "quiet nvme-core.io_timeout=5 nvme.x=1 root=nvme_core.y \"nvme_core.z=a b\" nvme_core.w=\"c d\" nvme_core.v\n";
+        let all: Vec<_> = module_parameters(line, "nvme_core").collect();
+        assert_eq!(all, ["io_timeout=5", "\"z=a b\"", "w=\"c d\"", "v"]);
+        assert_eq!(module_parameters(line, "core").count(), 0);
     }
 
     #[test]

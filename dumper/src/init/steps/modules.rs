@@ -1,8 +1,10 @@
-//! Loads the modules of `/etc/baredump/modules` in the order of that file: one line each, `PATH [PARAM=VALUE…]`.
+//! Loads the modules of `/etc/baredump/modules` in the order of that file: one line each, `PATH [PARAM=VALUE…]`. Parameters on the
+//! kernel command line come after those, as with modprobe.
 //!
 //! Each module is loaded in a child of its own: one that hangs in its init function keeps only that child.
 
-use super::{Context, End, load_plan, store};
+use super::{Context, End, cmdline, load_plan, store};
+use crate::config::words;
 use crate::init::log::say;
 use crate::sys::process::fork_with;
 use nix::errno::Errno;
@@ -29,6 +31,20 @@ pub(super) struct Module {
     params: String,
 }
 
+impl Module {
+    /// The module with its parameters of the kernel command line.
+    fn with(mut self, cmdline: &str) -> Self {
+        let file = self.path.rsplit('/').next().unwrap_or_default();
+        let name = file.split('.').next().unwrap_or_default();
+        for parameter in words::module_parameters(cmdline, name) {
+            let space = if self.params.is_empty() { "" } else { " " };
+            self.params.push_str(space);
+            self.params.push_str(&parameter);
+        }
+        self
+    }
+}
+
 /// The modules of the image, none when it has no plan.
 pub(super) fn planned() -> Vec<Module> {
     parse(&fs::read_to_string(PLAN).unwrap_or_default())
@@ -52,8 +68,9 @@ fn parse(text: &str) -> Vec<Module> {
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let timeout = load_plan().map_or(Duration::from_secs(30), |plan| plan.config.module_timeout);
-    let mut warnings = Vec::new();
+    let (mut warnings, cmdline) = (Vec::new(), cmdline());
     for module in planned() {
+        let module = module.with(&cmdline);
         if let Err(why) = load_in_child(&module, timeout) {
             let warning = format!("module {}: {why}", module.path);
             say!("warning: {warning}");
@@ -142,6 +159,19 @@ mod tests {
             plan,
             [module("/lib/a.ko", ""), module("/lib/b.ko.xz", "x=1 y=2")]
         );
+    }
+
+    #[test]
+    fn parameters_of_the_command_line_come_last() {
+        let params = |line: &str| {
+            parse(line)[0]
+                .clone()
+                .with("quiet nvme.a=1 x.b=2 nvme.c")
+                .params
+        };
+        assert_eq!(params("/lib/modules/nvme.ko b=3\n"), "b=3 a=1 c");
+        assert_eq!(params("/lib/modules/nvme.ko.xz\n"), "a=1 c");
+        assert_eq!(params("/lib/modules/sd_mod.ko\n"), "");
     }
 
     #[test]
