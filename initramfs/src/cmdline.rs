@@ -168,6 +168,9 @@ fn drop_reason(word: &str, remove: &[String]) -> Option<&'static str> {
     if is_removed(word, remove) {
         return Some("removed on the command line");
     }
+    if word.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
+        return Some("its quotation mark has no end and would swallow the words after it");
+    }
     let key = key(word);
     let listed = DROPPED
         .iter()
@@ -250,6 +253,29 @@ mod tests {
             "hugepages=1000",
         ];
         assert_eq!(dropped, expected);
+    }
+
+    #[test]
+    fn what_would_end_the_capture_before_it_begins_is_dropped() {
+        for word in [
+            "sysctl.vm.nr_hugepages=4096",
+            "sysctl.vm.panic_on_oom=1",
+            "dm-mod.waitfor=/dev/sdb",
+            "initrdmem=0x1000000,8M",
+            "thash_entries=16777216",
+            "reserve_mem=64M:4096:oops",
+            "kho=on",
+            "memtest=17",
+            "\"foo=bar",
+            "foo=\"bar baz",
+        ] {
+            let line = CommandLine::build(&Request {
+                production: &format!("a=1 {word}"),
+                ..Request::default()
+            });
+            assert!(line.text.starts_with("a=1 rdinit=/init "), "{}", line.text);
+            assert_eq!(line.dropped.len(), 1, "{word}");
+        }
     }
 
     #[test]

@@ -6,6 +6,16 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
         &["BOOT_IMAGE", "initrd"],
         "the boot loader's note to production",
     ),
+    (
+        &[
+            "initrdmem",
+            "noinitrd",
+            "retain_initrd",
+            "initramfs_options",
+            "bootconfig",
+        ],
+        "says where production's initramfs is and what becomes of it",
+    ),
     (&["crashkernel"], "a reservation inside the reservation"),
     (
         &["elfcorehdr"],
@@ -60,11 +70,33 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
         "it would eat the reservation",
     ),
     (
-        &["swiotlb", "log_buf_len", "trace_buf_size", "vmalloc"],
+        &[
+            "swiotlb",
+            "log_buf_len",
+            "trace_buf_size",
+            "vmalloc",
+            "dhash_entries",
+            "ihash_entries",
+            "mhash_entries",
+            "mphash_entries",
+            "thash_entries",
+            "uhash_entries",
+            "cma_pernuma",
+            "numa_cma",
+            "reserve_mem",
+            "kho",
+            "kho_scratch",
+        ],
         "sized for production's memory, not for the reservation",
     ),
     (
-        &["mem", "memmap", "memblock"],
+        &[
+            "mem",
+            "memmap",
+            "memblock",
+            "add_efi_memmap",
+            "efi_fake_mem",
+        ],
         "the memory map is the reservation, made by the running kernel",
     ),
     (
@@ -74,6 +106,9 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
             "page_owner",
             "page_poison",
             "debug_pagealloc",
+            "debug_guardpage_minorder",
+            "memtest",
+            "tp_printk",
             "kasan",
             "kmemleak",
         ],
@@ -125,6 +160,14 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
 
 /// Left out by the beginning of their key.
 pub(super) const DROPPED_PREFIXES: &[(&str, &str)] = &[
+    (
+        "sysctl.",
+        "sized for production: it may take all memory, or let the capture kernel panic where production must",
+    ),
+    (
+        "dm_mod.",
+        "the kernel would wait for production's devices before it starts PID 1",
+    ),
     ("systemd.", "for production's user space"),
     ("rd.", "for production's initramfs"),
     ("luks.", "for production's user space"),
