@@ -15,6 +15,9 @@ which crash, drgn, libkdumpfile and makedumpfile open too.
 
 'baredump COMMAND --help' explains a command. In the capture kernel the same program is PID 1.
 
+  -h, --help               this text
+  -V, --version            the version
+
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump written
 ";
 
@@ -38,7 +41,9 @@ While it is written it is DUMPFILE-incomplete, and stays so if it cannot be comp
   -h, --help               this text
 
 Called as makedumpfile, or with options first, the defaults are makedumpfile's: level 0, no
-compression, no worker threads, DUMPFILE written in place, exit codes 0 and 1.
+compression, no worker threads, DUMPFILE written in place, exit codes 0 and 1. In that form only:
+
+      --dump-dmesg         write the dead kernel's log to DUMPFILE, no pages
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
 ";
@@ -49,6 +54,8 @@ usage: baredump dmesg VMCORE [OUT]
 
 Prints the dead kernel's log, or writes it to OUT, which must not exist.
 
+  -h, --help               this text
+
 exit codes: 0 printed, 1 failed, 2 usage or unusable input
 ";
 
@@ -58,6 +65,9 @@ usage: baredump info FILE [--json]
 
 Says what a vmcore or a dump is: kernel, host, time of the crash, memory, dump level, pages.
 
+      --json               as one JSON object
+  -h, --help               this text
+
 exit codes: 0 printed, 1 failed, 2 usage or unusable input
 ";
 
@@ -66,6 +76,8 @@ pub(super) const VERIFY: &str = "\
 usage: baredump verify DUMP
 
 Checks a kdump-compressed file: headers, bitmaps, page descriptors, and that every page decompresses.
+
+  -h, --help               this text
 
 exit codes: 0 everything holds, 1 the first fault is named, 2 usage
 ";
