@@ -1,0 +1,34 @@
+# Completion of baredump(1) for bash. What is not answered here is a file name (complete -o default).
+
+_baredump() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} words
+    COMPREPLY=()
+    # bash takes "--option=value" for three words.
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+
+    local dump='-d --level -z -c -p --compress -f --force --num-threads --non-mmap --message-level -h --help'
+    if ((COMP_CWORD == 1)); then
+        case $cur in
+        -*) words="-h --help -V --version $dump --dump-dmesg" ;;
+        *) words='dump dmesg info verify' ;;
+        esac
+    else
+        case $verb:$prev in
+        dump:-d | dump:--level | -*:-d | -*:--level) words=$(echo {0..31}) ;;
+        dump:--compress | -*:--compress) words='zstd zlib snappy none' ;;
+        dump:--message-level | -*:--message-level) words=$(echo {0..31}) ;;
+        dump:--num-threads | -*:--num-threads) compopt +o default ;;
+        dump:*) [[ $cur != -* ]] || words=$dump ;;
+        -*:*) [[ $cur != -* ]] || words="$dump --dump-dmesg" ;;
+        dmesg:* | verify:*) [[ $cur != -* ]] || words='-h --help' ;;
+        info:*) [[ $cur != -* ]] || words='--json -h --help' ;;
+        esac
+    fi
+    [[ -z $words ]] || mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -o default -F _baredump baredump
