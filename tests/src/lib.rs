@@ -8,4 +8,5 @@
 pub mod dump_reader;
 pub mod fake_kernel;
 pub mod memory_file;
+pub mod programs;
 pub mod sentinels;

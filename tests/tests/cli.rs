@@ -9,43 +9,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 use tests::dump_reader::{Dump, SNAPPY, ZLIB, ZSTD};
 use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
-
-/// The binary: `BAREDUMP`, or built once next to the tests.
-fn baredump() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(named) = std::env::var_os("BAREDUMP") {
-            return named.into();
-        }
-        let exe = std::env::current_exe().unwrap();
-        let profile = exe.ancestors().nth(2).unwrap();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args([
-            "build",
-            "--quiet",
-            "--package",
-            "baredump",
-            "--bin",
-            "baredump",
-            "--target-dir",
-        ]);
-        assert!(
-            build
-                .arg(profile.parent().unwrap())
-                .current_dir("..")
-                .status()
-                .unwrap()
-                .success()
-        );
-        profile.join("baredump")
-    })
-}
+use tests::programs::baredump;
 
 /// What a run left behind.
 struct Ran {
