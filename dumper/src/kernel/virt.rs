@@ -14,6 +14,9 @@ pub enum VirtError {
     /// No bytes at the physical address.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// It has just failed.
+    #[error("the page at virtual {0} cannot be read")]
+    Again(VirtAddr),
     /// The range wraps around the end of the address space.
     #[error("{len} bytes at virtual {addr} wrap around the address space")]
     Wraps {
@@ -100,6 +103,8 @@ pub struct Window<'a, 'm> {
     len: u64,
     block: Vec<u8>,
     at: Option<u64>,
+    /// The block that could not be read last: its other records are not tried.
+    failed: Option<u64>,
 }
 
 /// Bytes read ahead.
@@ -115,6 +120,7 @@ impl<'a, 'm> Window<'a, 'm> {
             len,
             block: Vec::new(),
             at: None,
+            failed: None,
         }
     }
 
@@ -138,21 +144,30 @@ impl<'a, 'm> Window<'a, 'm> {
             let from = offset + done as u64;
             let block = from - from % BLOCK;
             if self.at != Some(block) {
-                self.at = None;
-                let size = usize::try_from(BLOCK.min(self.len - block)).unwrap_or(0);
-                self.block.resize(size, 0);
-                let addr = self.base.checked_add(block).ok_or(VirtError::Wraps {
-                    addr: self.base,
-                    len: size,
-                })?;
-                self.mem.read(addr, &mut self.block)?;
-                self.at = Some(block);
+                self.load(block)?;
             }
             let skip = usize::try_from(from - block).unwrap_or(0);
             let part = (self.block.len() - skip).min(buf.len() - done);
             buf[done..done + part].copy_from_slice(&self.block[skip..skip + part]);
             done += part;
         }
+        Ok(())
+    }
+
+    fn load(&mut self, block: u64) -> Result<(), VirtError> {
+        let size = usize::try_from(BLOCK.min(self.len - block)).unwrap_or(0);
+        let addr = self.base.checked_add(block).ok_or(VirtError::Wraps {
+            addr: self.base,
+            len: size,
+        })?;
+        if self.failed == Some(block) {
+            return Err(VirtError::Again(addr));
+        }
+        self.at = None;
+        self.failed = Some(block);
+        self.block.resize(size, 0);
+        self.mem.read(addr, &mut self.block)?;
+        (self.at, self.failed) = (Some(block), None);
         Ok(())
     }
 
