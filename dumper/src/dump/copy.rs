@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 /// Uncompressed bytes of a chunk.
 const CHUNK: usize = 1 << 20;
@@ -280,15 +281,33 @@ fn together(
     for worker in workers.iter().cycle().take(buffers) {
         let _ = empty_tx.send(worker.buffer()?);
     }
-    let source = Mutex::new((empty_rx, runs));
-    std::thread::scope(|scope| {
-        for worker in workers {
-            let (source, full) = (&source, full_tx.clone());
-            scope.spawn(move || work(worker, kept, source, &full));
+    let count = workers.len();
+    let (source, pool) = (Mutex::new((empty_rx, runs)), Mutex::new(workers));
+    let started = std::thread::scope(|scope| {
+        let mut started = 0;
+        for _ in 0..count {
+            let (source, pool, full) = (&source, &pool, full_tx.clone());
+            let thread = Builder::new().spawn_scoped(scope, move || {
+                let worker = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                if let Some(worker) = worker {
+                    work(worker, kept, source, &full);
+                }
+            });
+            // The system gives no more threads: those that run do it.
+            if thread.is_err() {
+                break;
+            }
+            started += 1;
         }
         drop(full_tx);
         in_order(&full_rx, empty_tx, &mut appender);
+        started
     });
+    if started == 0 {
+        let (_, runs) = source.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let workers = pool.into_inner().unwrap_or_else(PoisonError::into_inner);
+        return alone(kept, runs, workers, appender);
+    }
     Ok(appender.copied)
 }
 
