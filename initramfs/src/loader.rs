@@ -192,12 +192,23 @@ pub fn arm(
         image_bytes: size(&image_file),
         command_line: command_line.to_owned(),
     };
+    let armed = || number(root, CRASH_LOADED).is_ok_and(|loaded| loaded != 0);
+    let before = armed();
     kexec::load_crash_kernel(kernel_file.as_fd(), image_file.as_fd(), &words).map_err(|err| {
         let facts = Facts::collect(root, kernel, record.image_bytes, reserved);
-        LoadError::Refused(explain(&err, &facts))
+        LoadError::Refused(explain(&err, &facts) + forget(root, before, armed()))
     })?;
     keep_record(root, &record);
     Ok(record)
+}
+
+/// The kernel gives up what is loaded before it looks at what is to be loaded: after a failure the machine may be armed no more.
+fn forget(root: &Path, before: bool, after: bool) -> &'static str {
+    if !before || after {
+        return "";
+    }
+    let _ = fs::remove_file(root.join(RECORD));
+    "; the capture kernel that was loaded before is gone: nothing is armed now"
 }
 
 /// Takes the capture kernel out of the reservation.
@@ -336,6 +347,16 @@ mod tests {
         assert_eq!(status(dir.path()).unwrap().loaded, Some(record));
         fs::write(dir.path().join("sys/kernel/kexec_crash_loaded"), "0").unwrap();
         assert_eq!(status(dir.path()).unwrap().loaded, None);
+    }
+
+    #[test]
+    fn a_failure_that_disarms_says_so() {
+        let dir = host(&[(RECORD, "{}")]);
+        assert_eq!(forget(dir.path(), true, true), "");
+        assert_eq!(forget(dir.path(), false, false), "");
+        assert!(dir.path().join(RECORD).exists());
+        assert!(forget(dir.path(), true, false).contains("nothing is armed"));
+        assert!(!dir.path().join(RECORD).exists());
     }
 
     #[test]
