@@ -104,12 +104,12 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
-    /// A file whose checksum is known.
-    pub fn new(name: &str, bytes: u64, crc32: u32) -> Self {
+    /// A file and its checksum, if it is known.
+    pub fn new(name: &str, bytes: u64, crc32: Option<u32>) -> Self {
         Self {
             name: name.into(),
             bytes,
-            crc32: Some(format!("{crc32:08x}")),
+            crc32: crc32.map(|crc32| format!("{crc32:08x}")),
         }
     }
 }
@@ -254,8 +254,8 @@ mod tests {
             reason: None,
             ms: 3,
         });
-        report.file(FileEntry::new("vmcore", 1, 0));
-        report.file(FileEntry::new("vmcore", 9, 0xbeef));
+        report.file(FileEntry::new("vmcore", 1, Some(0)));
+        report.file(FileEntry::new("vmcore", 9, Some(0xbeef)));
         (0..100).for_each(|n| report.warn(&format!("{n}")));
         let json = report.to_json().unwrap();
         assert!(

@@ -196,7 +196,7 @@ fn header_and_notes_say_what_the_kernel_said() {
     let (summary, file) = write(&open(&vmcore, true), &options(31, Compression::Zstd, 0));
     let crc = crc32(&file);
     let dump = check(&vmcore, 31, file);
-    assert_eq!(summary.crc32, crc);
+    assert_eq!(summary.crc32, Some(crc));
     assert_eq!(
         dump.utsname[..3],
         ["Linux", "dead-node.example", vmcore.generation.release()]

@@ -63,8 +63,8 @@ pub struct Summary {
     pub pages: PageCounts,
     /// Size of the dump file in bytes.
     pub bytes: u64,
-    /// CRC-32 of the whole dump file.
-    pub crc32: u32,
+    /// CRC-32 of the whole dump file; unknown when a write failed in the middle.
+    pub crc32: Option<u32>,
     /// The level that was in force (lower than asked for when the kernel could not be understood).
     pub level: DumpLevel,
     /// Everything that was not as it should be, a sentence each.
@@ -164,7 +164,15 @@ pub fn dump(
     // The pages must be safe before the mark goes.
     let reason = partial_reason(kernel, &selection, &copied, kept)
         .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
-    let (bytes, crc32) = writer.finish(reason.is_none()).map_err(DumpError::Output)?;
+    let written = writer.bytes();
+    let (reason, bytes, crc32) = match writer.finish(reason.is_none()) {
+        Ok((bytes, crc32)) => (reason, bytes, crc32),
+        // The pages are there and the mark is in the header: a partial dump is better than none.
+        Err(e) => {
+            let reason = reason.unwrap_or_else(|| format!("ending the file failed: {e}"));
+            (Some(reason), written, None)
+        }
+    };
     Ok(Summary {
         outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
         pages: PageCounts {

@@ -71,14 +71,15 @@ pub fn max_mapnr(core: &Vmcore, page: PageSize) -> u64 {
     core.extents().end().div_ceil(page.bytes() as u64)
 }
 
-/// The same for the memory that ends at or below page `limit`.
+/// The same, cut at page `limit`: an extent that begins above it does not count, one that reaches beyond it counts as far.
 #[must_use]
 pub fn max_mapnr_below(core: &Vmcore, page: PageSize, limit: u64) -> u64 {
-    let ends = core
+    let below = core
         .extents()
         .iter()
-        .map(|e| e.end.div_ceil(page.bytes() as u64));
-    ends.filter(|end| *end <= limit).max().unwrap_or(0)
+        .filter(|e| page.pfn(PhysAddr::new(e.start)).raw() < limit);
+    let ends = below.map(|e| e.end.div_ceil(page.bytes() as u64).min(limit));
+    ends.max().unwrap_or(0)
 }
 
 /// Fills `map` with the pages that exist: a segment's first and last page count even when it covers only a part of them, as in

@@ -202,7 +202,7 @@ fn judge(
 ) -> Option<Drop> {
     let slot = slot_of(pfn);
     let Some(bytes) = group.page(slot) else {
-        scanned.unjudged += 1;
+        scanned.unjudged += u64::from(is_judged(core, page, pfn));
         return None;
     };
     let verdict = rules.judge(pfn, bytes, group.page(slot + 1))?;

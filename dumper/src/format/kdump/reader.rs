@@ -48,8 +48,8 @@ pub enum ReadError {
     /// A page is damaged.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The dump says that it is incomplete.
-    #[error("the dump is marked incomplete: {lost} of {pages} pages are missing")]
+    /// The dump says that it is incomplete. No page missing means that its source was incomplete.
+    #[error("the dump is marked incomplete: {lost} of its {pages} pages are missing")]
     Incomplete {
         /// Pages without data.
         lost: u64,

@@ -106,6 +106,7 @@ pub struct Writer<'a> {
     descs_size: u64,
     data: Stream,
     block: u64,
+    crc_known: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -154,6 +155,7 @@ impl<'a> Writer<'a> {
             descs_size,
             data: Stream::at(descs_at + descs_size),
             block,
+            crc_known: true,
         };
         writer.write_header(INCOMPLETE)?;
         writer.write_sub_header(info)?;
@@ -261,14 +263,24 @@ impl<'a> Writer<'a> {
         if !data.is_empty() {
             self.data.append(self.out, data)?;
         }
-        self.descs.append(self.out, descs.as_bytes())
+        let result = self.descs.append(self.out, descs.as_bytes());
+        // Some of them may be in the file, and nobody knows which.
+        self.crc_known &= result.is_ok();
+        result
     }
 
-    /// Ends the dump: `complete` takes the mark out of the header. Returns size and CRC-32 of the file.
+    /// Bytes of the file so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.data.start + self.data.len
+    }
+
+    /// Ends the dump: `complete` takes the mark out of the header. Returns size and CRC-32 of the file; after a failed
+    /// write of descriptors the checksum is not known.
     ///
     /// # Errors
     /// As the output.
-    pub fn finish(mut self, complete: bool) -> io::Result<(u64, u32)> {
+    pub fn finish(mut self, complete: bool) -> io::Result<(u64, Option<u32>)> {
         let end = self.data.start + self.data.len;
         self.descs.skip_to(self.descs_size);
         self.out.set_len(end)?;
@@ -281,6 +293,6 @@ impl<'a> Writer<'a> {
         for part in [&self.front, &self.maps, &self.descs, &self.data] {
             crc.combine(&part.crc);
         }
-        Ok((end, crc.finalize()))
+        Ok((end, self.crc_known.then(|| crc.finalize())))
     }
 }

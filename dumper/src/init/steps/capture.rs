@@ -177,7 +177,7 @@ impl Capture<'_> {
         let mut writer = BufWriter::with_capacity(64 << 10, sum);
         let summary = kernel.dmesg(&mut writer).map_err(|e| e.to_string())?;
         let sum = writer.into_inner().map_err(|e| e.to_string())?;
-        let file = FileEntry::new(DMESG[1], sum.at, sum.crc.finalize());
+        let file = FileEntry::new(DMESG[1], sum.at, Some(sum.crc.finalize()));
         report.panic_line = summary.panic_line.as_deref().map(bounded);
         pending.commit().map_err(|e| e.to_string())?;
         report.file(file);

@@ -200,8 +200,8 @@ mod tests {
         dir.replace("vmcore-dmesg.txt", b"log").unwrap();
         dir.replace("vmcore", b"dump").unwrap();
         let mut report = Report::default();
-        report.file(FileEntry::new("vmcore-dmesg.txt", 3, 7));
-        report.file(FileEntry::new("vmcore-incomplete", 2, 7));
+        report.file(FileEntry::new("vmcore-dmesg.txt", 3, Some(7)));
+        report.file(FileEntry::new("vmcore-incomplete", 2, Some(7)));
         list_files(&mut report, &dir);
         let listed: Vec<_> = report
             .files

@@ -37,6 +37,9 @@ pub struct Drop {
 /// head needs its first tail, and a real one is never at an odd pfn.
 pub const GROUP: u64 = 512;
 
+/// The largest compound pages of any kernel are hugetlb pages of 16 GiB: order 22 with 4 KiB pages.
+const MAX_COMPOUND_ORDER: u64 = 22;
+
 /// Where `compound_order` of a head is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -209,8 +212,8 @@ impl PageRules {
             Hugetlb::TailByte(at, value) => byte(next, at) == value,
             Hugetlb::Unknown => false,
         };
-        // An order that the pfn is not aligned to is nonsense: then the head stands for itself alone.
-        let sane = order < 64 && pfn & ((1 << order) - 1) == 0;
+        // An order that the pfn is not aligned to, or that no compound page has, is nonsense: then the head stands for itself alone.
+        let sane = order <= MAX_COMPOUND_ORDER && pfn & ((1 << order) - 1) == 0;
         (if sane { order } else { 0 }, hugetlb)
     }
 }
@@ -302,6 +305,8 @@ mod tests {
             1,
             "unaligned order"
         );
+        let absurd = page(40, 0xffff_ea00_0000_0001, 0, 0, NONE);
+        assert_eq!(rules(8).judge(0, &head, Some(&absurd)).unwrap().pages, 1);
         assert_eq!(
             rules(8).judge(511, &head, Some(&tail)).unwrap().pages,
             1,
