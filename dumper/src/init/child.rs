@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long PID 1 looks away at most.
 const TICK_MS: u8 = 200;
 /// How long a killed child may take to go.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// A step to start.
 pub(super) struct Order<'a> {

@@ -114,7 +114,7 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
         Step::Report {
             target,
             again: false,
-        } if ended.violent() => Step::Report {
+        } if ended == Ended::Died => Step::Report {
             target,
             again: true,
         },
@@ -262,6 +262,14 @@ mod tests {
             again: false,
         };
         assert_eq!(next(capture, Ended::Hung, state), Some(report));
+    }
+
+    #[test]
+    fn a_report_that_died_is_repeated_and_one_that_hung_is_not() {
+        let report = |again| Step::Report { target: 2, again };
+        assert_eq!(next(report(false), Ended::Died, TWO), Some(report(true)));
+        assert_eq!(next(report(false), Ended::Hung, TWO), Some(Step::Finish));
+        assert_eq!(next(report(true), Ended::Died, TWO), Some(Step::Finish));
     }
 
     #[test]

@@ -7,6 +7,14 @@ use std::time::Duration;
 
 /// Kept back of the overall deadline for the report and the final action.
 const RESERVE: Duration = Duration::from_secs(15);
+/// The most that any step gets without a time of its own.
+const SHORT: Duration = Duration::from_secs(20);
+/// What the report and the final step get even when nothing is left.
+///
+/// So the final action comes at most 20 s after the deadline: at worst the step before has a second and the grace of a kill (3 s),
+/// a report dies at its end (3 s), its repetition and the final step hang and are killed (5 s each), and PID 1 looks away for a
+/// tick at each. A deadline shorter than the config step took counts from the end of that step.
+const LEAST: Duration = Duration::from_secs(3);
 
 /// What the config step says, with the defaults until it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +72,16 @@ impl Plan {
 
     /// How long a step may take, `left` being what is left of the whole.
     pub(super) fn limits(&self, step: Step, left: Duration) -> Limits {
-        let short = Duration::from_secs(20);
+        let rest = left;
         let left = left
             .saturating_sub(self.reserve())
             .max(Duration::from_secs(1));
         let (deadline, stall) = match step {
-            Step::Config => (short.min(left), None),
+            Step::Config => (SHORT.min(left), None),
             Step::Modules => (
                 self.module_timeout
                     .saturating_mul(self.modules)
-                    .saturating_add(short)
+                    .saturating_add(SHORT)
                     .min(left),
                 None,
             ),
@@ -84,8 +92,9 @@ impl Plan {
                 None,
             ),
             Step::Capture { .. } => (left, Some(self.stall)),
-            // These come even when nothing is left.
-            Step::Report { .. } | Step::Finish => (short, None),
+            // Half is for what comes after it.
+            Step::Report { .. } => ((rest / 2).clamp(LEAST, SHORT), None),
+            Step::Finish => (rest.clamp(LEAST, SHORT), None),
         };
         Limits { deadline, stall }
     }
@@ -93,7 +102,10 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::child::GRACE;
+    use super::super::ladder::{Ended, State, next};
     use super::*;
+    use crate::report::Status;
 
     #[test]
     fn the_plan_without_a_config_step() {
@@ -150,9 +162,69 @@ mod tests {
                 Duration::from_secs(1)
             );
         }
-        assert_eq!(
-            plan.limits(Step::Finish, Duration::ZERO).deadline,
-            Duration::from_secs(20)
-        );
+    }
+
+    #[test]
+    fn the_report_and_the_end_share_what_is_left() {
+        let plan = Plan::fallback("");
+        let limit = |step, left| plan.limits(step, Duration::from_secs(left)).deadline;
+        let report = Step::Report {
+            target: 1,
+            again: false,
+        };
+        assert_eq!(limit(report, 600), SHORT);
+        assert_eq!(limit(Step::Finish, 600), SHORT);
+        assert_eq!(limit(report, 14), Duration::from_secs(7));
+        assert_eq!(limit(Step::Finish, 7), Duration::from_secs(7));
+        assert_eq!((limit(report, 0), limit(Step::Finish, 0)), (LEAST, LEAST));
+    }
+
+    /// When the last step ends at the latest, `now` being when `step` starts.
+    fn latest(plan: &Plan, step: Step, now: Duration) -> Duration {
+        let limit = plan
+            .limits(step, plan.deadline.saturating_sub(now))
+            .deadline;
+        let ends = [
+            (Ended::Ok, Duration::ZERO),
+            (Ended::Died, limit),
+            (Ended::Hung, limit + GRACE),
+        ];
+        let after = ends.map(|(ended, took)| {
+            let now = now + took;
+            let state = State {
+                targets: plan.targets,
+                best: Status::Partial,
+                expired: now + plan.reserve() >= plan.deadline,
+            };
+            next(step, ended, state).map_or(now, |step| latest(plan, step, now))
+        });
+        after.into_iter().max().unwrap_or(now)
+    }
+
+    #[test]
+    fn the_final_action_comes_soon_after_the_deadline() {
+        for (deadline, bound) in [(1, 17), (10, 17), (60, 7), (1800, 7)] {
+            let mut plan = Plan::fallback("");
+            (plan.deadline, plan.targets) = (Duration::from_secs(deadline), 2);
+            let last = plan.deadline - plan.reserve() - Duration::from_millis(1);
+            for step in [
+                Step::Modules,
+                Step::Mount(1),
+                Step::Capture {
+                    target: 1,
+                    careful: false,
+                },
+                Step::Report {
+                    target: 1,
+                    again: false,
+                },
+            ] {
+                let over = latest(&plan, step, last).saturating_sub(plan.deadline);
+                assert!(
+                    over <= Duration::from_secs(bound),
+                    "{step:?} {deadline}: {over:?}"
+                );
+            }
+        }
     }
 }
