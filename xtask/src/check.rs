@@ -129,15 +129,15 @@ pub(crate) fn read_report(dir: &Path) -> Result<serde_json::Value> {
     serde_json::from_str(&text).with_context(|| format!("{} is not JSON", file.display()))
 }
 
+fn text<'a>(report: &'a serde_json::Value, pointer: &str) -> &'a str {
+    let value = report.pointer(pointer).and_then(serde_json::Value::as_str);
+    value.unwrap_or("none")
+}
+
 /// The recorded outcome is the expected one.
 pub(crate) fn report(dir: &Path, outcome: &str) -> Result<String> {
     let report = read_report(dir)?;
-    let text = |pointer| {
-        report
-            .pointer(pointer)
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or("none")
-    };
+    let text = |pointer| text(&report, pointer);
     let (status, reason) = (text("/outcome/status"), text("/outcome/reason"));
     if status != outcome {
         bail!("its outcome is `{status}` (reason: {reason}), expected `{outcome}`");
@@ -148,12 +148,7 @@ pub(crate) fn report(dir: &Path, outcome: &str) -> Result<String> {
 /// What the report says of the dead kernel is what the guest is known to be.
 fn facts(dir: &Path, kernel: &Kernel) -> Result<String> {
     let report = read_report(dir)?;
-    let text = |pointer| {
-        report
-            .pointer(pointer)
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or("none")
-    };
+    let text = |pointer| text(&report, pointer);
     let number = |pointer: &str| {
         report
             .pointer(pointer)
