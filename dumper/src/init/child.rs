@@ -298,7 +298,7 @@ fn input(text: &str) -> Result<OwnedFd, Errno> {
 
 const fn name(step: Step) -> &'static CStr {
     match step {
-        Step::Config => c"config",
+        Step::Config { .. } => c"config",
         Step::Modules => c"modules",
         Step::Mount(_) => c"mount",
         Step::Capture { .. } => c"capture",
@@ -322,7 +322,12 @@ mod tests {
 
     #[test]
     fn names_and_numbers_of_arguments() {
-        for step in [Step::Config, Step::Modules, Step::Mount(1), Step::Finish] {
+        for step in [
+            Step::Config { again: true },
+            Step::Modules,
+            Step::Mount(1),
+            Step::Finish,
+        ] {
             assert_eq!(name(step).to_str(), Ok(step.name()));
         }
         assert_eq!(digits(&number(0)), c"000");

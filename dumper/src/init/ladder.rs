@@ -5,7 +5,10 @@ use crate::report::Status;
 /// A step to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Config,
+    /// `again`: the first one died or hung.
+    Config {
+        again: bool,
+    },
     Modules,
     /// Of target number N, from 1.
     Mount(u8),
@@ -25,7 +28,7 @@ impl Step {
     /// Its `argv[1]` and its name on the console.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Config => "config",
+            Self::Config { .. } => "config",
             Self::Modules => "modules",
             Self::Mount(_) => "mount",
             Self::Capture { .. } => "capture",
@@ -40,7 +43,7 @@ impl Step {
             Self::Mount(target) | Self::Capture { target, .. } | Self::Report { target, .. } => {
                 target
             }
-            Self::Config | Self::Modules | Self::Finish => 0,
+            Self::Config { .. } | Self::Modules | Self::Finish => 0,
         }
     }
 }
@@ -91,8 +94,10 @@ pub(super) struct State {
 /// The step after `step`; `None` after the last.
 pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
     let next = match step {
-        Step::Config if ended != Ended::Ok => Step::Finish,
-        Step::Config => Step::Modules,
+        Step::Config { again: false } if ended.violent() => Step::Config { again: true },
+        // Without a configuration the words of the command line stand.
+        Step::Config { .. } if ended != Ended::Ok && state.targets == 0 => Step::Finish,
+        Step::Config { .. } => Step::Modules,
         // A module that fails may be one that is not needed: the mount will tell.
         Step::Modules => mount(1, state),
         Step::Mount(target) if ended == Ended::Ok => Step::Capture {
@@ -143,6 +148,7 @@ mod tests {
         best: Status::Started,
         expired: false,
     };
+    const FIRST: Step = Step::Config { again: false };
     const ALL: [Ended; 5] = [
         Ended::Ok,
         Ended::Partial,
@@ -152,7 +158,7 @@ mod tests {
     ];
 
     fn way(state: State, ends: impl Fn(Step) -> Ended) -> Vec<Step> {
-        let (mut steps, mut state) = (vec![Step::Config], state);
+        let (mut steps, mut state) = (vec![FIRST], state);
         while let Some(last) = steps.last().copied() {
             let ended = ends(last);
             if let (Step::Capture { .. }, Ended::Ok) = (last, ended) {
@@ -178,7 +184,7 @@ mod tests {
         assert_eq!(
             steps,
             [
-                Config,
+                Config { again: false },
                 Modules,
                 Mount(1),
                 capture,
@@ -265,6 +271,23 @@ mod tests {
     }
 
     #[test]
+    fn without_a_configuration_the_words_stand() {
+        let again = Step::Config { again: true };
+        let none = State { targets: 0, ..TWO };
+        assert_eq!(next(FIRST, Ended::Died, none), Some(again));
+        assert_eq!(next(FIRST, Ended::Hung, TWO), Some(again));
+        for (step, ended) in [
+            (FIRST, Ended::Failed),
+            (again, Ended::Died),
+            (again, Ended::Hung),
+        ] {
+            assert_eq!(next(step, ended, TWO), Some(Step::Modules));
+            assert_eq!(next(step, ended, none), Some(Step::Finish));
+        }
+        assert_eq!(next(FIRST, Ended::Ok, none), Some(Step::Modules));
+    }
+
+    #[test]
     fn a_report_that_died_is_repeated_and_one_that_hung_is_not() {
         let report = |again| Step::Report { target: 2, again };
         assert_eq!(next(report(false), Ended::Died, TWO), Some(report(true)));
@@ -287,7 +310,7 @@ mod tests {
                 for b in ALL {
                     let steps = way(state, |s| if s.target() % 2 == 1 { a } else { b });
                     assert_eq!(steps.last(), Some(&Step::Finish));
-                    assert!(steps.len() <= 3 + 8 * 5, "{steps:?}");
+                    assert!(steps.len() <= 4 + 8 * 5, "{steps:?}");
                 }
             }
         }

@@ -16,7 +16,12 @@ const SHORT: Duration = Duration::from_secs(20);
 /// tick at each. A deadline shorter than the config step took counts from the end of that step.
 const LEAST: Duration = Duration::from_secs(3);
 
-/// What the config step says, with the defaults until it has.
+/// A guess at the number of modules for the case that the config step does not count them.
+const MODULES: u32 = 16;
+/// The targets that are tried at most.
+const MAX_TARGETS: usize = 8;
+
+/// What the config step says, with what the command line says until it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) targets: u8,
@@ -37,15 +42,15 @@ impl Plan {
                 .unwrap_or(default)
         };
         Self {
-            targets: 0,
-            modules: 0,
+            targets: words::value(cmdline, "targets").map_or(0, count),
+            modules: MODULES,
             final_action: words::value(cmdline, "final_action")
                 .and_then(FinalAction::parse)
                 .unwrap_or_default(),
             deadline: Duration::from_secs(time("deadline", 30 * 60)),
-            stall: Duration::from_secs(120),
-            device_timeout: Duration::from_secs(30),
-            module_timeout: Duration::from_secs(30),
+            stall: Duration::from_secs(time("stall", 120)),
+            device_timeout: Duration::from_secs(time("device_timeout", 30)),
+            module_timeout: Duration::from_secs(time("module_timeout", 30)),
         }
     }
 
@@ -77,7 +82,7 @@ impl Plan {
             .saturating_sub(self.reserve())
             .max(Duration::from_secs(1));
         let (deadline, stall) = match step {
-            Step::Config => (SHORT.min(left), None),
+            Step::Config { .. } => (SHORT.min(left), None),
             Step::Modules => (
                 self.module_timeout
                     .saturating_mul(self.modules)
@@ -100,6 +105,12 @@ impl Plan {
     }
 }
 
+/// How many targets a list with commas has.
+fn count(list: &str) -> u8 {
+    let targets = list.split(',').filter(|target| !target.is_empty());
+    u8::try_from(targets.take(MAX_TARGETS).count()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::child::GRACE;
@@ -119,6 +130,20 @@ mod tests {
             (plan.final_action, plan.deadline.as_secs()),
             (FinalAction::Reboot, 1800)
         );
+    }
+
+    #[test]
+    fn the_words_name_targets_and_times() {
+        let plan = Plan::fallback(
+            "baredump.targets=file:/dev/vda:/a,,file:/dev/vdb:/ baredump.stall=9 baredump.device_timeout=1m",
+        );
+        assert_eq!(
+            (plan.targets, plan.stall, plan.device_timeout),
+            (2, Duration::from_secs(9), Duration::from_secs(60))
+        );
+        assert_eq!(Plan::fallback("baredump.targets=").targets, 0);
+        let many = format!("baredump.targets={}", "x,".repeat(300));
+        assert_eq!(usize::from(Plan::fallback(&many).targets), MAX_TARGETS);
     }
 
     #[test]
@@ -145,7 +170,7 @@ mod tests {
         plan.modules = u32::MAX;
         let left = Duration::from_secs(50);
         for step in [
-            Step::Config,
+            Step::Config { again: true },
             Step::Modules,
             Step::Mount(1),
             Step::Capture {

@@ -32,7 +32,7 @@ pub(super) fn run() -> ! {
     machine::settle();
     let signals = signals();
     let mut supervisor = Supervisor::new(start);
-    let mut step = Some(Step::Config);
+    let mut step = Some(Step::Config { again: false });
     while let Some(now) = step {
         let ended = supervisor.run(now, signals.as_ref());
         step = next(now, ended, supervisor.state());

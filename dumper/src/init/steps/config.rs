@@ -20,6 +20,10 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         say!("warning: {warning}");
     }
     let seconds = |d: std::time::Duration| d.as_secs().to_string();
+    let plan = Plan { config, warnings };
+    // First: PID 1 must not go by a plan that the later steps do not have.
+    store("config", &plan)?;
+    let config = plan.config;
     context.plan("targets", &config.targets.len().to_string());
     context.plan("modules", &modules::planned().len().to_string());
     context.plan("final_action", config.final_action.name());
@@ -27,6 +31,5 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     context.plan("stall", &seconds(config.stall));
     context.plan("device_timeout", &seconds(config.device_timeout));
     context.plan("module_timeout", &seconds(config.module_timeout));
-    store("config", &Plan { config, warnings })?;
     Ok(End::Done)
 }

@@ -150,7 +150,19 @@ struct Plan {
 }
 
 fn load_plan() -> Result<Plan, String> {
-    load("config")
+    match load("config") {
+        Err(why) if !fact("config").exists() => Ok(words_only(&why, &cmdline())),
+        plan => plan,
+    }
+}
+
+/// The plan when the config step left none.
+fn words_only(why: &str, cmdline: &str) -> Plan {
+    let (config, mut warnings) = Config::load(None, cmdline);
+    warnings.push(format!(
+        "the config step left no configuration, only the words of the command line stand: {why}"
+    ));
+    Plan { config, warnings }
 }
 
 fn fact(name: &str) -> PathBuf {
@@ -176,6 +188,16 @@ fn load<T: DeserializeOwned>(name: &str) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_config_step_the_words_stand() {
+        let plan = words_only("gone", "baredump.targets=file:/dev/vda:/a baredump.level=1");
+        assert_eq!(
+            (plan.config.targets.len(), plan.config.level.bits()),
+            (1, 1)
+        );
+        assert!(plan.warnings[0].contains("gone"), "{:?}", plan.warnings);
+    }
 
     #[test]
     fn lines_fit_the_protocol() {
