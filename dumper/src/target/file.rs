@@ -1,6 +1,7 @@
 //! `file:` targets: waits for the block device and mounts it.
 
-use super::probe::{BlockDevice, Scan, matching};
+use super::container::Container;
+use super::probe::{BlockDevice, Scan, hidden, matching};
 use super::spec::Device;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2};
@@ -29,6 +30,14 @@ pub enum TargetError {
         device: String,
         /// The devices that match.
         nodes: String,
+    },
+    /// Part of something larger.
+    #[error("{node} is {what}: name a file system outside of it as target", what = container.what())]
+    Part {
+        /// Node.
+        node: PathBuf,
+        /// Of what.
+        container: Container,
     },
     /// No known file system.
     #[error("{0} holds no file system that is known (ext2/3/4, xfs, btrfs, vfat)")]
@@ -99,6 +108,12 @@ pub fn wait_for_device(device: &Device, timeout: Duration) -> Result<BlockDevice
 }
 
 fn missing(device: &Device, timeout: Duration, scan: &Scan) -> TargetError {
+    if let Some((found, container)) = hidden(scan.devices(), device) {
+        return TargetError::Part {
+            node: found.node.clone(),
+            container,
+        };
+    }
     let there = nodes(scan.devices());
     let there = if there.is_empty() {
         "none (is the driver's module in the image?)".into()
@@ -133,6 +148,9 @@ fn nodes<'a>(devices: impl Iterator<Item = &'a BlockDevice>) -> String {
 /// When the file system is not known, not in the kernel, or does not mount.
 pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError> {
     let node = device.node.clone();
+    if let Some(container) = device.container {
+        return Err(TargetError::Part { node, container });
+    }
     let Some(fs) = device.fs() else {
         return Err(TargetError::UnknownFs(node));
     };
@@ -158,5 +176,28 @@ pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError>
             fs: fs.name(),
             source: errno.into(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raid_member_is_not_mounted() {
+        let member = BlockDevice {
+            node: "/dev/vda".into(),
+            container: Some(Container::Md),
+            ..BlockDevice::default()
+        };
+        let place = tempfile::tempdir().unwrap();
+        let error = mount(&member, &place.path().join("x"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/dev/vda is a member") && error.contains("not assembled"),
+            "{error}"
+        );
+        assert!(!place.path().join("x").exists());
     }
 }

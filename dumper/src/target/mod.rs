@@ -1,6 +1,7 @@
 //! Where a dump goes: the target's name, its device, its mount, its directory, and the way of a file from its incomplete to its
 //! final name.
 
+mod container;
 mod dumpdir;
 mod file;
 mod input;
@@ -9,6 +10,7 @@ pub mod probe;
 mod spec;
 mod superblock;
 
+pub use container::Container;
 pub use dumpdir::{DumpDir, FileOut, Pending};
 pub use file::{Mounted, TargetError, mount, wait_for_device};
 pub use input::FileIn;

@@ -2,6 +2,7 @@
 //!
 //! The capture kernel has no udev: names come from `/sys/class/block`, nodes from devtmpfs, ids from the devices' own bytes.
 
+use super::container::{self, Container};
 use super::spec::Device;
 use super::superblock::{self, FsType, PartitionIds, Superblock};
 use crate::sys::process::fork_with;
@@ -13,7 +14,7 @@ use nix::unistd::pipe2;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ use std::time::Duration;
 pub struct BlockDevice {
     /// Its node, `/dev/vda1`.
     pub node: PathBuf,
+    /// What it is a part of; the file system is then not its own.
+    pub container: Option<Container>,
     /// Its file system.
     pub superblock: Option<Superblock>,
     /// Its ids in the partition table.
@@ -36,6 +39,7 @@ impl BlockDevice {
         self.superblock.as_ref().map(|s| s.fs)
     }
 
+    /// Whether `device` names it, if the file system on it were its own.
     fn is(&self, device: &Device) -> bool {
         let fs = |f: fn(&Superblock) -> &str, want: &str| {
             self.superblock.as_ref().is_some_and(|s| f(s) == want)
@@ -109,12 +113,24 @@ impl Scan {
     }
 }
 
-/// The devices of `devices` that `wanted` names: one is right, more are an error of the caller's configuration.
+/// The devices of `devices` that `wanted` names: one is right, more are an error of the caller's configuration. What is a part of
+/// something larger has no file system of its own, and is found only by other names.
 pub fn matching<'a>(
     devices: impl Iterator<Item = &'a BlockDevice>,
     wanted: &Device,
 ) -> Vec<&'a BlockDevice> {
-    devices.filter(|d| d.is(wanted)).collect()
+    let by_fs = matches!(wanted, Device::Uuid(_) | Device::Label(_));
+    devices
+        .filter(|d| d.is(wanted) && !(by_fs && d.container.is_some()))
+        .collect()
+}
+
+/// A device that `wanted` would name, were it not a part of something larger.
+pub fn hidden<'a>(
+    mut devices: impl Iterator<Item = &'a BlockDevice>,
+    wanted: &Device,
+) -> Option<(&'a BlockDevice, Container)> {
+    devices.find_map(|d| d.container.filter(|_| d.is(wanted)).map(|c| (d, c)))
 }
 
 const SYS: &str = "/sys/class/block";
@@ -142,9 +158,13 @@ fn is_held(name: &str) -> bool {
 fn read_device(name: &str) -> Option<BlockDevice> {
     let node = node(name);
     let file = File::open(&node).ok()?;
-    let superblock = superblock::probe(&|at, buf| file.read_exact_at(buf, at).ok());
+    let read = |at: u64, buf: &mut [u8]| file.read_exact_at(buf, at).ok();
+    let size = (&file).seek(SeekFrom::End(0)).ok()?;
+    let container = container::probe(&read, size);
+    let superblock = superblock::probe(&read);
     Some(BlockDevice {
         node,
+        container,
         superblock,
         partition: partition(name),
     })
@@ -214,6 +234,7 @@ mod tests {
         });
         BlockDevice {
             node: node.into(),
+            container: None,
             superblock,
             partition: None,
         }
@@ -250,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_raid_member_is_no_file_system() {
+        let mut member = device("/dev/vda", "aa", "x");
+        member.container = Some(Container::Md);
+        let devices = [member, device("/dev/vdb", "bb", "y")];
+        let (uuid, path) = (Device::Uuid("aa".into()), Device::Path("/dev/vda".into()));
+        assert_eq!(matching(devices.iter(), &uuid).len(), 0);
+        assert_eq!(
+            matching(devices.iter(), &Device::Label("x".into())).len(),
+            0
+        );
+        assert_eq!(matching(devices.iter(), &path).len(), 1);
+        for wanted in [uuid, path] {
+            let (found, container) = hidden(devices.iter(), &wanted).unwrap();
+            assert_eq!((found, container), (&devices[0], Container::Md));
+        }
+        assert_eq!(hidden(devices.iter(), &Device::Uuid("bb".into())), None);
+    }
+
+    #[test]
     fn a_specification_names_devices() {
         let part = PartitionIds {
             uuid: "deadbeef-01".into(),
@@ -260,6 +300,7 @@ mod tests {
             device("/dev/vdb", "AA", ""),
             BlockDevice {
                 node: "/dev/vdc1".into(),
+                container: None,
                 superblock: None,
                 partition: Some(part),
             },
