@@ -1,7 +1,7 @@
 //! The capture: directory, report "started", the dead kernel's log, then its memory.
 
 use super::mount::spec;
-use super::report::{DMESG, FIRST, REPORT, VMCORE, report_fact};
+use super::report::{DMESG, FIRST, REPORT, SECOND, VMCORE, report_fact};
 use super::watch::Watch;
 use super::{Context, End, load, load_plan, store};
 use crate::config::Config;
@@ -190,12 +190,15 @@ impl Capture<'_> {
             reason: Some(bounded(&reason)),
         };
         self.context.strike(0);
-        if self.context.careful
-            && let Err(e) = self.dir.rename(VMCORE[0], FIRST)
-        {
-            report.warn(&e.to_string());
+        if let Some(outcome) = already(self.dir, report) {
+            return outcome;
         }
-        let pending = match self.dir.begin(VMCORE[0], VMCORE[1]) {
+        let name = if self.context.careful {
+            make_room(self.dir, report)
+        } else {
+            VMCORE[0]
+        };
+        let pending = match self.dir.begin(name, VMCORE[1]) {
             Ok(pending) => pending,
             Err(e) => return failed(e.to_string()),
         };
@@ -216,11 +219,11 @@ impl Capture<'_> {
         watch.phases(report);
         report.phase("dump", start);
         match done {
-            Ok(summary) => self.conclude(pending, summary, report),
+            Ok(summary) => self.conclude(name, pending, summary, report),
             Err(e) => {
                 drop(pending);
-                if self.dir.size(VMCORE[0]) == Some(0) {
-                    let _ = self.dir.remove(VMCORE[0]);
+                if self.dir.size(name) == Some(0) {
+                    let _ = self.dir.remove(name);
                 }
                 failed(e.to_string())
             }
@@ -229,6 +232,7 @@ impl Capture<'_> {
 
     fn conclude(
         &self,
+        incomplete: &str,
         pending: Pending<'_>,
         summary: dump::Summary,
         report: &mut Report,
@@ -238,7 +242,7 @@ impl Capture<'_> {
         summary.warnings.iter().for_each(|w| report.warn(w));
         let (name, result, mut reason) = match summary.outcome {
             dump::Outcome::Complete => (VMCORE[1], pending.commit(), None),
-            dump::Outcome::Partial(why) => (VMCORE[0], pending.keep(), Some(why)),
+            dump::Outcome::Partial(why) => (incomplete, pending.keep(), Some(why)),
         };
         report.phase("sync", start);
         if let Err(e) = result {
@@ -251,14 +255,44 @@ impl Capture<'_> {
                 reason: Some(bounded(&reason)),
             };
         }
-        if self.context.careful
-            && let Err(e) = self.dir.remove(FIRST)
-        {
-            report.warn(&e.to_string());
+        if self.context.careful {
+            remove_first(self.dir, report);
         }
         Outcome {
             status: Status::Complete,
             reason: None,
+        }
+    }
+}
+
+/// The attempt before can have hung after it gave the dump its final name.
+fn already(dir: &DumpDir, report: &mut Report) -> Option<Outcome> {
+    let bytes = dir.size(VMCORE[1])?;
+    report.warn("the first attempt had finished the dump before it was ended; its page counts are not known");
+    report.bytes = bytes;
+    report.file(FileEntry::new(VMCORE[1], bytes, None));
+    Some(Outcome {
+        status: Status::Complete,
+        reason: None,
+    })
+}
+
+/// Keeps what the attempt before has left, and says under which name the new one begins.
+fn make_room(dir: &DumpDir, report: &mut Report) -> &'static str {
+    if let Err(e) = dir.rename(VMCORE[0], FIRST) {
+        report.warn(&e.to_string());
+    }
+    match dir.size(VMCORE[0]) {
+        Some(_) => SECOND,
+        None => VMCORE[0],
+    }
+}
+
+/// Removes what the attempt before has left, when there is a complete dump.
+fn remove_first(dir: &DumpDir, report: &mut Report) {
+    for name in [FIRST, VMCORE[0]] {
+        if let Err(e) = dir.remove(name) {
+            report.warn(&e.to_string());
         }
     }
 }
@@ -286,6 +320,45 @@ impl Write for Checksum<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dump_that_is_there_is_not_made_again() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let mut report = Report::default();
+        assert_eq!(already(&dir, &mut report), None);
+        dir.replace("vmcore", b"dump").unwrap();
+        let outcome = already(&dir, &mut report).unwrap();
+        assert_eq!((outcome.status, report.bytes), (Status::Complete, 4));
+        assert_eq!(report.warnings.len(), 1);
+        assert_eq!(report.files, [FileEntry::new("vmcore", 4, None)]);
+    }
+
+    #[test]
+    fn what_the_first_attempt_left_is_not_truncated() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let mut report = Report::default();
+        assert_eq!(make_room(&dir, &mut report), "vmcore-incomplete");
+        dir.replace("vmcore-incomplete", b"half").unwrap();
+        // A directory in the way: the rename fails.
+        std::fs::create_dir(mount.path().join("a/vmcore-incomplete-1")).unwrap();
+        assert_eq!(make_room(&dir, &mut report), "vmcore-incomplete-2");
+        assert_eq!(dir.size("vmcore-incomplete"), Some(4));
+        assert_eq!(report.warnings.len(), 1);
+        std::fs::remove_dir(mount.path().join("a/vmcore-incomplete-1")).unwrap();
+        assert_eq!(make_room(&dir, &mut report), "vmcore-incomplete");
+        assert_eq!(dir.size("vmcore-incomplete-1"), Some(4));
+        dir.replace("vmcore-incomplete", b"x").unwrap();
+        remove_first(&dir, &mut report);
+        assert_eq!(
+            (
+                dir.size("vmcore-incomplete"),
+                dir.size("vmcore-incomplete-1")
+            ),
+            (None, None)
+        );
+    }
 
     #[test]
     fn the_checksum_is_that_of_the_file() {

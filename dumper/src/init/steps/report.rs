@@ -13,6 +13,8 @@ pub(super) const DMESG: [&str; 2] = ["vmcore-dmesg-incomplete.txt", "vmcore-dmes
 pub(super) const VMCORE: [&str; 2] = ["vmcore-incomplete", "vmcore"];
 /// What a first attempt that died has left.
 pub(super) const FIRST: &str = "vmcore-incomplete-1";
+/// The repetition, when that of the first attempt could not be renamed.
+pub(super) const SECOND: &str = "vmcore-incomplete-2";
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let plan = load_plan()?;
@@ -98,7 +100,7 @@ fn outcome(
         .reason
         .clone()
         .or_else(|| last.and_then(|a| a.reason.clone()));
-    let some = [VMCORE[0], FIRST]
+    let some = [VMCORE[0], FIRST, SECOND]
         .iter()
         .any(|name| size(name).is_some_and(|bytes| bytes > 0));
     let status = if some {
@@ -116,7 +118,7 @@ fn outcome(
 
 fn list_files(report: &mut Report, dir: &DumpDir) {
     let known = std::mem::take(&mut report.files);
-    for name in DMESG.into_iter().chain(VMCORE).chain([FIRST]) {
+    for name in DMESG.into_iter().chain(VMCORE).chain([SECOND, FIRST]) {
         let Some(bytes) = dir.size(name) else {
             continue;
         };
@@ -179,6 +181,7 @@ mod tests {
         );
         assert_eq!(judge(&started, &[("vmcore-incomplete", 9)]), partial);
         assert_eq!(judge(&started, &[("vmcore-incomplete-1", 9)]), partial);
+        assert_eq!(judge(&started, &[("vmcore-incomplete-2", 9)]), partial);
         assert_eq!(
             judge(&started, &[("vmcore", 9)]),
             Outcome {
