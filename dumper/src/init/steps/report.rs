@@ -33,9 +33,10 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     });
     let dir = open(&mounted, target, &report).map_err(|e| e.to_string())?;
     report.dir = dir.path().display().to_string();
-    report.outcome = outcome(&report.outcome, &attempts, context.target, &|name| {
+    let judged = outcome(&report.outcome, &attempts, context.target, &|name| {
         dir.size(name)
     });
+    conclude(&mut report, judged);
     report.memory = memory;
     report.attempts = attempts;
     list_files(&mut report, &dir);
@@ -53,6 +54,17 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         &report.dir,
     );
     Ok(End::Done)
+}
+
+/// Puts the outcome that the files show in the place of what the capture said, whose reason is not lost: the sync of the directory
+/// may have failed after the rename.
+fn conclude(report: &mut Report, judged: Outcome) {
+    let said = std::mem::replace(&mut report.outcome, judged);
+    if report.outcome.status == Status::Complete
+        && let Some(reason) = said.reason
+    {
+        report.warn(&reason);
+    }
 }
 
 /// The fact that holds the report of a target so far.
@@ -194,6 +206,23 @@ mod tests {
             reason: Some("disk full".into()),
         };
         assert_eq!(judge(&full, &[("vmcore-incomplete", 9)]), full);
+    }
+
+    #[test]
+    fn the_reason_of_a_doubtful_dump_is_kept() {
+        let outcome = |status, reason: Option<&str>| Outcome {
+            status,
+            reason: reason.map(str::to_owned),
+        };
+        let mut report = Report {
+            outcome: outcome(Status::Partial, Some("cannot sync /a")),
+            ..Report::default()
+        };
+        conclude(&mut report, outcome(Status::Complete, None));
+        assert_eq!(report.outcome.status, Status::Complete);
+        assert_eq!(report.warnings, ["cannot sync /a"]);
+        conclude(&mut report, outcome(Status::Partial, Some("full")));
+        assert_eq!(report.warnings.len(), 1);
     }
 
     #[test]
