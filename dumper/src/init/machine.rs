@@ -117,6 +117,9 @@ fn max_rss_kb(who: UsageWho) -> u64 {
 /// How long reboot(2) may take before the sysrq way is tried beside it.
 const REBOOT_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a sysrq key may take: `o` also asks the drivers.
+const SYSRQ_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The end. Never returns, whatever the machine says.
 pub(super) fn final_action(action: FinalAction) -> ! {
     say!("final action: {}", action.name());
@@ -130,26 +133,49 @@ pub(super) fn final_action(action: FinalAction) -> ! {
         // reboot(2) asks every driver to shut down, and a driver can hang.
         let _ = crate::sys::process::fork_with(|| {
             std::thread::sleep(REBOOT_PATIENCE);
-            set("/proc/sysrq-trigger", "b");
+            for key in last_resort(action) {
+                press(key);
+            }
             0
         });
     }
     let Err(errno) = reboot(mode);
     say!(
-        "final action {} failed ({}), the way of last resort: sysrq b",
+        "final action {} failed ({}), the way of last resort: sysrq",
         action.name(),
         errno.desc()
     );
     drain(Duration::from_millis(500));
     loop {
-        set("/proc/sysrq-trigger", "b");
-        std::thread::sleep(Duration::from_secs(1));
+        for key in last_resort(action) {
+            press(key);
+        }
     }
+}
+
+/// The sysrq keys that end the machine without reboot(2), in order: one that is to be off is only restarted when that fails.
+const fn last_resort(action: FinalAction) -> &'static [&'static str] {
+    match action {
+        FinalAction::Poweroff => &["o", "b"],
+        FinalAction::Reboot | FinalAction::Halt => &["b"],
+    }
+}
+
+/// Presses a sysrq key and gives it time.
+fn press(key: &str) {
+    set("/proc/sysrq-trigger", key);
+    std::thread::sleep(SYSRQ_PATIENCE);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn off_is_tried_before_a_restart() {
+        assert_eq!(last_resort(FinalAction::Poweroff), ["o", "b"]);
+        assert_eq!(last_resort(FinalAction::Reboot), ["b"]);
+    }
 
     #[test]
     fn figures_of_the_running_kernel() {
