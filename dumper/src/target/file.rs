@@ -40,11 +40,13 @@ pub enum TargetError {
         container: Container,
     },
     /// No known file system.
-    #[error("{0} holds no file system that is known (ext2/3/4, xfs, btrfs, vfat)")]
+    #[error(
+        "{0} holds no file system that is known (ext2/3/4, xfs, btrfs, vfat): make one, or name another device as target"
+    )]
     UnknownFs(PathBuf),
     /// The kernel lacks the file system.
     #[error(
-        "the capture kernel does not know the file system {fs} of {node}: its module is probably not in the image"
+        "the capture kernel does not know the file system {fs} of {node}: its module is probably not in the image, build it anew with baredumpctl image"
     )]
     NoDriver {
         /// Node.
@@ -53,7 +55,7 @@ pub enum TargetError {
         fs: &'static str,
     },
     /// mount(2) failed.
-    #[error("cannot mount {node} ({fs}): {source}")]
+    #[error("cannot mount {node} ({fs}): {source}: {advice}", advice = advice(source))]
     Mount {
         /// Node.
         node: PathBuf,
@@ -63,7 +65,7 @@ pub enum TargetError {
         source: std::io::Error,
     },
     /// A directory or file of the target.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {source}: {advice}", advice = advice(source))]
     Path {
         /// What was tried.
         action: &'static str,
@@ -72,6 +74,28 @@ pub enum TargetError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+/// What to do about an error of the kernel on a target.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EROFS | Errno::EPERM) => {
+            "the device or its file system is read-only, make it writable or name another target"
+        }
+        Some(Errno::ENOSPC | Errno::EDQUOT) => {
+            "the file system is full, make room or name another target"
+        }
+        Some(Errno::EIO | Errno::EUCLEAN | Errno::EINVAL | Errno::EBADMSG) => {
+            "the device or its file system is damaged, check it with fsck"
+        }
+        Some(Errno::EBUSY) => "something else uses the device, name the device that is made of it",
+        Some(Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV | Errno::ENOENT) => {
+            "name a directory that is on the target's own file system"
+        }
+        Some(Errno::EEXIST) => "remove old dumps",
+        Some(Errno::ENOSYS) => "the capture kernel is too old, take Linux 5.6 or later",
+        _ => "see the kernel's messages above, or name another target",
+    }
 }
 
 /// A mounted file system.
@@ -182,6 +206,34 @@ pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let mount = |errno: Errno| TargetError::Mount {
+            node: "/dev/vda".into(),
+            fs: "ext4",
+            source: errno.into(),
+        };
+        let read_only = mount(Errno::EACCES).to_string();
+        assert!(
+            read_only.starts_with("cannot mount /dev/vda (ext4): Permission denied")
+                && read_only.contains("is read-only, make it writable"),
+            "{read_only}"
+        );
+        assert!(mount(Errno::EUCLEAN).to_string().contains("fsck"));
+        let full = TargetError::Path {
+            action: "write",
+            path: "/a/report.json".into(),
+            source: Errno::ENOSPC.into(),
+        };
+        let full = full.to_string();
+        assert!(
+            full.contains("/a/report.json") && full.ends_with("make room or name another target"),
+            "{full}"
+        );
+        let unknown = TargetError::UnknownFs("/dev/vda".into()).to_string();
+        assert!(unknown.contains("name another device"), "{unknown}");
+    }
 
     #[test]
     fn a_raid_member_is_not_mounted() {
