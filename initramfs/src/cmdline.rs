@@ -59,6 +59,24 @@ pub struct TooLong {
     limit: usize,
 }
 
+/// A word whose quotation mark has no end.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "the word `{0}` for the capture kernel's command line has a quotation mark without an end, which would swallow the words after it: put the second one"
+)]
+pub struct Unbalanced(String);
+
+/// Are the quotation marks of each word in pairs?
+///
+/// # Errors
+/// They are not.
+pub fn check_quotes(words: &[String]) -> Result<(), Unbalanced> {
+    match words.iter().find(|word| has_open_quote(word)) {
+        Some(word) => Err(Unbalanced(word.clone())),
+        None => Ok(()),
+    }
+}
+
 impl CommandLine {
     /// Builds the line: production's words, then ours, then the user's; of two equal keys the kernel mostly takes the last.
     #[must_use]
@@ -164,11 +182,15 @@ fn key(word: &str) -> String {
     key.trim_matches('"').replace('-', "_")
 }
 
+fn has_open_quote(word: &str) -> bool {
+    word.bytes().filter(|byte| *byte == b'"').count() % 2 == 1
+}
+
 fn drop_reason(word: &str, remove: &[String]) -> Option<&'static str> {
     if is_removed(word, remove) {
         return Some("removed on the command line");
     }
-    if word.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
+    if has_open_quote(word) {
         return Some("its quotation mark has no end and would swallow the words after it");
     }
     let key = key(word);
@@ -311,6 +333,14 @@ mod tests {
         });
         assert!(!line.text.contains("boot_id"));
         assert_eq!(clean_id("0123"), None);
+    }
+
+    #[test]
+    fn a_quotation_mark_needs_its_end() {
+        let check = |word: &str| check_quotes(&["a=1".to_owned(), word.to_owned()]);
+        assert_eq!(check("foo=\"a b\""), Ok(()));
+        let error = check("foo=\"a b").unwrap_err().to_string();
+        assert!(error.contains("`foo=\"a b` for"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use initramfs::cmdline::{Change, CommandLine, Request};
+use initramfs::cmdline::{self, Change, CommandLine, Request};
 use initramfs::image;
 use initramfs::loader::{self, Kernel};
 
@@ -63,6 +63,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn command_line(args: &Args) -> Result<CommandLine> {
+    cmdline::check_quotes(&args.append)?;
     let production = std::fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
     let (boot_id, machine_id) = (host::boot_id(), host::machine_id());
     Ok(CommandLine::build(&Request {
