@@ -1,4 +1,4 @@
-//! The capture step dies or hangs. A fault in the first attempt only is survived: the second one, with more care, completes the dump. A fault in
+//! A step dies or hangs. A fault in the first attempt only is survived: the second one, in `capture` with more care, completes the dump. A fault in
 //! every attempt leaves a partial dump under its incomplete name. Either way the end of the step is recorded, the log saved, the machine reset.
 
 use super::{Bench, Scenario, all_good, finished, only_dump};
@@ -8,32 +8,58 @@ use crate::guest::{Guest, Run};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-/// Scenario, fault word, and what report.json must say of the attempt.
-const FAULTS: &[(&str, &str, &str, &str)] = &[
-    ("fault-kill", "kill@50", "died", "SIGKILL"),
-    ("fault-segv", "segv@50", "died", "SIGSEGV"),
-    ("fault-oom", "oom@50", "died", "out of memory"),
-    ("fault-hang", "hang@50", "hung", "no progress"),
-    ("fault-kill-always", "kill!@50", "died", "SIGKILL"),
-    ("fault-segv-always", "segv!@50", "died", "SIGSEGV"),
-    ("fault-oom-always", "oom!@50", "died", "out of memory"),
-    ("fault-hang-always", "hang!@50", "hung", "no progress"),
+/// Scenario, step, fault word, and what report.json must say of the attempt.
+const FAULTS: &[(&str, &str, &str, &str, &str)] = &[
+    ("fault-kill", "capture", "kill@50", "died", "SIGKILL"),
+    ("fault-segv", "capture", "segv@50", "died", "SIGSEGV"),
+    ("fault-oom", "capture", "oom@50", "died", "out of memory"),
+    ("fault-hang", "capture", "hang@50", "hung", "no progress"),
+    (
+        "fault-kill-always",
+        "capture",
+        "kill!@50",
+        "died",
+        "SIGKILL",
+    ),
+    (
+        "fault-segv-always",
+        "capture",
+        "segv!@50",
+        "died",
+        "SIGSEGV",
+    ),
+    (
+        "fault-oom-always",
+        "capture",
+        "oom!@50",
+        "died",
+        "out of memory",
+    ),
+    (
+        "fault-hang-always",
+        "capture",
+        "hang!@50",
+        "hung",
+        "no progress",
+    ),
+    ("fault-config", "config", "kill", "died", "SIGKILL"),
+    ("fault-report", "report", "segv", "died", "SIGSEGV"),
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     FAULTS
         .iter()
-        .map(|(name, word, ..)| Scenario {
+        .map(|(name, step, word, ..)| Scenario {
             name,
             series: MAIN_SERIES,
-            guest: guest(word),
+            guest: guest(step, word),
             judge,
         })
         .collect()
 }
 
-/// A small machine whose capture step fails when half of the pages are written.
-fn guest(word: &str) -> Guest {
+/// A small machine whose step fails; `capture` when half of the pages are written.
+fn guest(step: &str, word: &str) -> Guest {
     let mut guest = Guest {
         memory: 768,
         words: "guest.workload=0".into(),
@@ -42,21 +68,22 @@ fn guest(word: &str) -> Guest {
     guest
         .config
         .push_str("stall = \"5s\"\ndeadline = \"90s\"\n");
-    guest.capture_words = vec![format!("baredump.fault=capture:{word}")];
+    guest.capture_words = vec![format!("baredump.fault={step}:{word}")];
     guest
 }
 
 fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     finished(run)?;
     let dump = only_dump(run)?;
-    let Some((_, word, result, reason)) = FAULTS.iter().find(|(name, ..)| run.dir.ends_with(name))
+    let Some((_, step, word, result, reason)) =
+        FAULTS.iter().find(|(name, ..)| run.dir.ends_with(name))
     else {
         bail!("{} is in no table of faults", run.dir.display());
     };
-    let said = attempt(&read_report(&dump)?, result, reason)?;
+    let said = attempt(&read_report(&dump)?, step, result, reason)?;
     if !word.contains('!') {
         all_good(bench, &dump, kernel)?;
-        return Ok(format!("first attempt {result} ({said}), second complete"));
+        return Ok(format!("first {step} {result} ({said}), second complete"));
     }
     report(&dump, "partial")?;
     log_file(&dump)?;
@@ -72,8 +99,8 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     Ok(format!("every attempt {result} ({said}), partial"))
 }
 
-/// The reason of a capture attempt that ended as it must.
-fn attempt(report: &Value, result: &str, reason: &str) -> Result<String> {
+/// The reason of a step's attempt that ended as it must.
+fn attempt(report: &Value, step: &str, result: &str, reason: &str) -> Result<String> {
     let attempts = report
         .pointer("/attempts")
         .and_then(Value::as_array)
@@ -87,14 +114,14 @@ fn attempt(report: &Value, result: &str, reason: &str) -> Result<String> {
             .to_owned()
     };
     let matches = |attempt: &&Value| {
-        text(attempt, "step") == "capture"
+        text(attempt, "step") == step
             && text(attempt, "result") == result
             && text(attempt, "reason").contains(reason)
     };
     match attempts.iter().find(matches) {
         Some(attempt) => Ok(text(attempt, "reason")),
         None => bail!(
-            "report.json has no capture attempt that {result} with `{reason}`: {}",
+            "report.json has no attempt of {step} that {result} with `{reason}`: {}",
             Value::from(attempts)
         ),
     }
@@ -111,10 +138,10 @@ mod tests {
             {"step": "capture", "result": "ok", "reason": null},
         ]});
         assert_eq!(
-            attempt(&report, "died", "SIGKILL").unwrap(),
+            attempt(&report, "capture", "died", "SIGKILL").unwrap(),
             "killed by SIGKILL"
         );
-        assert!(attempt(&report, "died", "SIGSEGV").is_err());
-        assert!(attempt(&serde_json::json!({}), "died", "").is_err());
+        assert!(attempt(&report, "capture", "died", "SIGSEGV").is_err());
+        assert!(attempt(&serde_json::json!({}), "capture", "died", "").is_err());
     }
 }
