@@ -104,13 +104,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one scenario, a second time when the emulator killed its guest.
+/// Runs one scenario, a second time when it failed because its guest died by itself.
 fn one(bench: &Bench<'_>, scenario: &Scenario) -> Row {
     let start = Instant::now();
     let mut repeated = false;
     let verdict = loop {
         match attempt(bench, scenario) {
-            Ok((kernel, run)) if run.outcome.repeatable() && !repeated => {
+            Ok((kernel, run)) => {
+                let verdict = (scenario.judge)(bench, kernel, &run);
+                run.forget_disk();
+                if verdict.is_ok() || repeated || !run.outcome.repeatable() {
+                    break verdict;
+                }
                 let _ = fs::copy(
                     run.dir.join("console.log"),
                     run.dir.with_extension("first.log"),
@@ -120,11 +125,6 @@ fn one(bench: &Bench<'_>, scenario: &Scenario) -> Row {
                     "{}: {} on {}; once more",
                     scenario.name, run.outcome, kernel.release
                 ));
-            }
-            Ok((kernel, run)) => {
-                let verdict = (scenario.judge)(bench, kernel, &run);
-                run.forget_disk();
-                break verdict;
             }
             Err(error) => break Err(error),
         }
