@@ -22,6 +22,7 @@ pub mod filter;
 pub mod format;
 pub mod init;
 pub mod kernel;
+mod procfs;
 pub mod progress;
 pub mod report;
 pub mod sys;

@@ -49,12 +49,7 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     if args.help {
         return print(help::INFO);
     }
-    let [path] = args.files.as_slice() else {
-        return Err(Failure::Usage(format!(
-            "expected one FILE, found {} file name(s)",
-            args.files.len()
-        )));
-    };
+    let path = args.one_file("FILE")?;
     let facts = match super::files::open_dump(path) {
         Ok(dump) => of_dump(path, &dump),
         Err(ReadError::NotADump(_)) => of_vmcore(path)?,

@@ -211,4 +211,15 @@ impl Simple {
         }
         Ok(simple)
     }
+
+    /// Exactly this one file.
+    pub(super) fn one_file(&self, what: &str) -> Result<&PathBuf, Failure> {
+        match self.files.as_slice() {
+            [file] => Ok(file),
+            files => Err(Failure::Usage(format!(
+                "expected one {what}, found {} file name(s)",
+                files.len()
+            ))),
+        }
+    }
 }

@@ -12,12 +12,7 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     if args.help {
         return print(help::VERIFY);
     }
-    let [path] = args.files.as_slice() else {
-        return Err(Failure::Usage(format!(
-            "expected one DUMP, found {} file name(s)",
-            args.files.len()
-        )));
-    };
+    let path = args.one_file("DUMP")?;
     let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", path.display()));
     let dump = open_dump(path).map_err(|e| failed(&e))?;
     let mut terminal = Terminal::new(dump.page_size().bytes() as u64, false);

@@ -201,7 +201,7 @@ impl DeadKernel {
             kernel_base: tables.kernel_base(),
         };
         let map = MemMap::read(&virt, &basics, &self.info, self.core.extents(), max_mapnr)?;
-        Ok(Some((virt, map, rules)))
+        Ok((virt, map, rules))
     }
 
     /// Virtual memory of the dead kernel, for tools.

@@ -227,12 +227,12 @@ fn select(
     let reader = core.reader(options.mmap);
     let judged = kernel
         .judging(&reader, options.level, max_mapnr)
-        .unwrap_or_else(|why| {
+        .map_err(|why| {
             if options.level.bits() > 1 {
                 warnings.push(format!("all pages are kept: {why}"));
             }
-            None
-        });
+        })
+        .ok();
     let end = judged.as_ref().and_then(|(_, map, _)| map.end);
     if let Some(end) = end.filter(|end| *end < max_mapnr) {
         warnings.push(format!(
@@ -293,14 +293,11 @@ const MAX_BITMAPS: u64 = 1 << 30;
 /// The number of pages whose two bitmaps fit into half of the memory that is available: segments at absurd addresses must not
 /// end the capture by the OOM killer.
 fn affordable() -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    let bytes = kib.map_or(MAX_BITMAPS, |kib| kib.saturating_mul(512).min(MAX_BITMAPS));
+    let bytes = crate::procfs::memory_kb().map_or(MAX_BITMAPS, |(_, available)| {
+        available.saturating_mul(512).min(MAX_BITMAPS)
+    });
     bytes * 4
 }
 
 /// What judging needs: virtual memory, the section table, the rules.
-type Judging<'a> = Option<(crate::kernel::virt::VirtMem<'a>, MemMap, PageRules)>;
+type Judging<'a> = (crate::kernel::virt::VirtMem<'a>, MemMap, PageRules);

@@ -2,9 +2,9 @@
 
 use super::ladder::{Ended, Step};
 use super::log::console;
-use super::machine;
 use super::protocol::{Line, Lines, parse};
 use super::text::Text;
+use crate::procfs;
 use crate::sys::process::{Child, spawn_self};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -63,7 +63,7 @@ pub(super) fn run(
     listener: &mut dyn Listener,
 ) -> Ran {
     let start = Instant::now();
-    let oom_kills = machine::oom_kills();
+    let oom_kills = procfs::oom_kills();
     let (ended, reason) = match Running::start(order) {
         Err(errno) => (
             Ended::Failed,
@@ -238,7 +238,7 @@ impl Running {
                 (Ended::Failed, Text::of(format_args!("exit code {code}")))
             }
             Verdict::Status(WaitStatus::Signaled(_, signal, _)) => {
-                let oom = signal == Signal::SIGKILL && machine::oom_kills() > oom_kills;
+                let oom = signal == Signal::SIGKILL && procfs::oom_kills() > oom_kills;
                 let cause = if oom { " (out of memory)" } else { "" };
                 let panic = note
                     .as_str()

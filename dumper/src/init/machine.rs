@@ -2,13 +2,14 @@
 
 use super::log::{drain, say};
 use crate::config::FinalAction;
+use crate::procfs::read_into;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::SigSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,41 +61,6 @@ fn set(path: &str, value: &str) {
         .write(true)
         .open(path)
         .and_then(|mut f| f.write_all(value.as_bytes()));
-}
-
-/// The start of a file of the kernel.
-pub(super) fn read_into<'a>(path: &str, buf: &'a mut [u8]) -> Option<&'a str> {
-    let mut file = File::open(path).ok()?;
-    let mut len = 0;
-    while let Some(free @ [_, ..]) = buf.get_mut(len..) {
-        match file.read(free).ok()? {
-            0 => break,
-            n => len += n,
-        }
-    }
-    std::str::from_utf8(buf.get(..len)?).ok()
-}
-
-/// `MemTotal` and `MemAvailable` in kB.
-pub(super) fn memory_kb() -> Option<(u64, u64)> {
-    let mut buf = [0; 512];
-    let text = read_into("/proc/meminfo", &mut buf)?;
-    Some((figure(text, "MemTotal:")?, figure(text, "MemAvailable:")?))
-}
-
-/// How often the kernel has killed a process for want of memory.
-pub(super) fn oom_kills() -> u64 {
-    let mut buf = [0; 8192];
-    read_into("/proc/vmstat", &mut buf)
-        .and_then(|t| figure(t, "oom_kill"))
-        .unwrap_or(0)
-}
-
-fn figure(text: &str, key: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find(|l| l.split_ascii_whitespace().next() == Some(key))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// The largest resident set of any child that has ended, in kB.
@@ -175,16 +141,5 @@ mod tests {
     fn off_is_tried_before_a_restart() {
         assert_eq!(last_resort(FinalAction::Poweroff), ["o", "b"]);
         assert_eq!(last_resort(FinalAction::Reboot), ["b"]);
-    }
-
-    #[test]
-    fn figures_of_the_running_kernel() {
-        let (total, available) = memory_kb().unwrap();
-        assert!(total >= available && available > 0);
-        assert_eq!(figure("oom_kill_x 7\noom_kill 3\n", "oom_kill"), Some(3));
-        assert_eq!(figure("MemTotal:  12 kB", "MemTotal:"), Some(12));
-        assert_eq!(figure("MemTotal:", "MemTotal:"), None);
-        let mut small = [0; 4];
-        assert_eq!(read_into("/proc/meminfo", &mut small), Some("MemT"));
     }
 }

@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::protocol::{Line, attempt_line, memory_line};
 use super::text::Text;
 use crate::config::FinalAction;
+use crate::procfs;
 use crate::report::{Memory, Status};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -76,8 +77,7 @@ struct Supervisor {
 impl Supervisor {
     fn new(start: Instant) -> Self {
         let mut buf = [0; 4096];
-        let plan =
-            Plan::fallback(machine::read_into("/proc/cmdline", &mut buf).unwrap_or_default());
+        let plan = Plan::fallback(procfs::read_into("/proc/cmdline", &mut buf).unwrap_or_default());
         let best = Best {
             status: Status::Started,
             pages: 0,
@@ -255,7 +255,7 @@ impl Listener for Supervisor {
     }
 
     fn tick(&mut self) {
-        let Some((total, available)) = machine::memory_kb() else {
+        let Some((total, available)) = procfs::memory_kb() else {
             return;
         };
         let lowest = &mut self.memory.lowest_available_kb;
