@@ -2,11 +2,13 @@
 
 use crate::apt::Apt;
 use crate::build::Binaries;
-use crate::fetch::{self, MAIN_SERIES, Packaged};
+use crate::fetch::{self, Kernel, MAIN_SERIES, Packaged};
 use crate::guest::{self, Guest, Run};
+use crate::kdump_tools;
 use crate::lab::{Lab, say, step};
 use crate::vm::{self, Row};
 use anyhow::{Context, Result, bail};
+use qemu::Accel;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +41,9 @@ pub(crate) fn rows(sh: &Shell, lab: &Lab, binaries: &Binaries) -> Vec<Row> {
         repeated,
     };
     let Prepared {
+        apt,
+        kernel,
+        accel,
         program,
         vmlinux,
         dump,
@@ -64,11 +69,18 @@ pub(crate) fn rows(sh: &Shell, lab: &Lab, binaries: &Binaries) -> Vec<Row> {
             crash(&program, &vmlinux, &vmcore, &run)
         }),
         timed("drgn-session", &|| drgn(sh, lab, &vmlinux, &vmcore)),
+        timed("kdump-tools", &|| {
+            let saved = kdump_tools::capture(lab, &apt, binaries, &kernel, accel)?;
+            kdump_tools::judge(&saved, binaries, &program, &vmlinux)
+        }),
     ]
 }
 
 /// What the sessions work on.
 struct Prepared {
+    apt: Apt,
+    kernel: Kernel,
+    accel: Accel,
     program: Packaged,
     vmlinux: PathBuf,
     dump: PathBuf,
@@ -100,6 +112,9 @@ fn prepare(lab: &Lab, binaries: &Binaries, repeated: &mut bool) -> Result<Prepar
     let dump = vm::only_dump(&run)?;
     run.forget_disk();
     Ok(Prepared {
+        apt,
+        kernel,
+        accel,
         program,
         vmlinux,
         dump,

@@ -7,6 +7,7 @@ mod demo;
 mod fetch;
 mod full;
 mod guest;
+mod kdump_tools;
 mod lab;
 mod licences;
 mod setup;

@@ -21,7 +21,7 @@ const TOOLS: &[Tool] = &[
     ("setpriv", "util-linux"),
 ];
 /// What `test --full` needs on top.
-const FULL: &[Tool] = &[("python3", "python3")];
+const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
 /// The target of the static binaries.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
 
