@@ -1,6 +1,8 @@
 //! The codecs behind the names.
 
 use super::Compression;
+use lzokay::compress::{Dict, compress_no_alloc, compress_worst_size};
+use zerocopy::FromZeros;
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 use zstd_safe::{CCtx, CParameter, DCtx};
 
@@ -23,6 +25,7 @@ pub fn codec(compression: Compression) -> Option<Box<dyn Codec>> {
     Some(match compression {
         Compression::None => return None,
         Compression::Zlib => Box::new(Zlib(Deflate::new(ZLIB_LEVEL, true, WINDOW_BITS))),
+        Compression::Lzo => Box::new(Lzo(Dict::new_box_zeroed().ok()?)),
         Compression::Snappy => Box::new(Snappy(snap::raw::Encoder::new())),
         Compression::Zstd => Box::new(Zstd::new()?),
     })
@@ -43,6 +46,20 @@ impl Codec for Zlib {
             Ok(Status::StreamEnd) => usize::try_from(self.0.total_out()).ok(),
             _ => None,
         }
+    }
+}
+
+struct Lzo(Box<Dict>);
+
+impl Codec for Lzo {
+    fn bound(&self, page: usize) -> usize {
+        compress_worst_size(page)
+    }
+
+    fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize> {
+        compress_no_alloc(page, out, &mut self.0)
+            .ok()
+            .filter(|len| *len < page.len())
     }
 }
 
@@ -124,6 +141,9 @@ impl Decompressor {
                 .decompress(page, bytes)
                 .map_err(|c| zstd_safe::get_error_name(c).to_owned()),
             Compression::Zlib => self.inflate(bytes, page),
+            Compression::Lzo => {
+                lzokay::decompress::decompress(bytes, page).map_err(|e| format!("{e:?}"))
+            }
             Compression::Snappy => self.unsnap(bytes, page),
         };
         match len {
@@ -199,9 +219,9 @@ mod tests {
             }
         }
         assert!(
-            open.decompress(0x2, &[0; 9], &mut [0; 4096])
+            open.decompress(0x40, &[0; 9], &mut [0; 4096])
                 .unwrap_err()
-                .contains("0x2")
+                .contains("0x40")
         );
     }
 }

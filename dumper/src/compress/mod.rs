@@ -15,6 +15,8 @@ pub enum Compression {
     None,
     /// zlib streams, level 1.
     Zlib,
+    /// LZO1X blocks.
+    Lzo,
     /// Raw snappy blocks.
     Snappy,
     /// zstd frames, level 1.
@@ -24,9 +26,10 @@ pub enum Compression {
 
 impl Compression {
     /// Every choice with its name and its bit in the header's status and in page descriptors (makedumpfile's `DUMP_DH_COMPRESSED_*`).
-    pub const ALL: [(Self, &'static str, u32); 4] = [
+    pub const ALL: [(Self, &'static str, u32); 5] = [
         (Self::None, "none", 0),
         (Self::Zlib, "zlib", 0x1),
+        (Self::Lzo, "lzo", 0x2),
         (Self::Snappy, "snappy", 0x4),
         (Self::Zstd, "zstd", 0x20),
     ];
@@ -55,7 +58,7 @@ impl FromStr for Compression {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(_, name, _)| *name == text);
         found.map(|(c, ..)| *c).ok_or_else(|| {
-            format!("unknown compression '{text}': known are zstd, zlib, snappy and none")
+            format!("unknown compression '{text}': known are zstd, zlib, lzo, snappy and none")
         })
     }
 }

@@ -100,7 +100,7 @@ const KEYS: &[(&str, Setter)] = &[
     ("compress", |c, v| {
         put(
             &mut c.compress,
-            compression(v).ok_or_else(|| "zstd, zlib, snappy or none is needed".into()),
+            compression(v).ok_or_else(|| "zstd, zlib, lzo, snappy or none is needed".into()),
         )
     }),
     ("threads", |c, v| {
@@ -203,13 +203,7 @@ fn level(value: &Value) -> Option<DumpLevel> {
 }
 
 fn compression(value: &Value) -> Option<Compression> {
-    Some(match text(value)? {
-        "zstd" => Compression::Zstd,
-        "zlib" => Compression::Zlib,
-        "snappy" => Compression::Snappy,
-        "none" => Compression::None,
-        _ => return None,
-    })
+    text(value)?.parse().ok()
 }
 
 fn threads(value: &Value) -> Option<Threads> {

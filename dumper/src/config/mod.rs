@@ -221,8 +221,11 @@ mod tests {
             e.contains("`level`") && e.contains("40") && e.contains("0 to 31"),
             "{e}"
         );
-        let e = error("compress = \"lzo\"");
-        assert!(e.contains("lzo") && e.contains("snappy"), "{e}");
+        let e = error("compress = \"lz4\"");
+        assert!(
+            e.contains("lz4") && e.contains("lzo") && e.contains("snappy"),
+            "{e}"
+        );
         let e = error("targets = [\"gopher:x\"]");
         assert!(e.contains("gopher") && e.contains("file"), "{e}");
         assert!(error("deadline = \"soon\"").contains("soon"));

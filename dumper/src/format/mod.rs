@@ -1,11 +1,13 @@
 //! Dump formats.
 
+pub mod flat;
+pub mod frames;
 pub mod kdump;
 
 use std::io;
 
 /// A file being read at any offset.
-pub trait In {
+pub trait In: Send + Sync {
     /// Its size in bytes.
     fn len(&self) -> u64;
 
@@ -19,6 +21,26 @@ pub trait In {
     /// # Errors
     /// As read(2); also when the file ends before.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// The file itself, when its bytes are at the same offsets there: it can be mapped.
+    fn file(&self) -> Option<&std::fs::File> {
+        None
+    }
+}
+
+impl In for Vec<u8> {
+    fn len(&self) -> u64 {
+        self.as_slice().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = from
+            .checked_add(buf.len())
+            .and_then(|to| self.get(from..to));
+        buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
 }
 
 /// A file being written at any offset.
@@ -47,5 +69,10 @@ pub trait Out: Sync {
     /// When a write that seemed to succeed did not.
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether this is a stream: what was written cannot be seen or cut again, and what is reserved or cut does nothing.
+    fn is_stream(&self) -> bool {
+        false
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Descriptors and data are two streams that grow side by side. Data go out before the descriptors that point at them; a
 //! descriptor that was never written is all zeros, which readers take for a lost page. The last write of a complete dump takes the
-//! mark out of the header.
+//! mark out of the header. On a stream, which is cut off when it is not whole, the mark is only written when it is needed.
 
 use super::bits::{Header, INCOMPLETE, PageDesc, SIGNATURE, SubHeader, VERSION};
 use crate::addr::PageSize;
@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
             block,
             crc_known: true,
         };
-        writer.write_header(INCOMPLETE)?;
+        writer.write_header(if out.is_stream() { 0 } else { INCOMPLETE })?;
         writer.write_sub_header(info)?;
         writer.write_notes(info)?;
         writer.write_map(exists, half * block)?;
@@ -284,7 +284,9 @@ impl<'a> Writer<'a> {
         let end = self.data.start + self.data.len;
         self.descs.skip_to(self.descs_size);
         self.out.set_len(end)?;
-        self.write_header(if complete { 0 } else { INCOMPLETE })?;
+        if !(complete && self.out.is_stream()) {
+            self.write_header(if complete { 0 } else { INCOMPLETE })?;
+        }
         let mut first = Stream::at(0);
         first.crc.update(self.header.as_bytes());
         first.len = self.header.as_bytes().len() as u64;
