@@ -252,8 +252,7 @@ fn select(
     let mut exists = Bitmap::new(max_mapnr).ok_or_else(memory)?;
     filter::set_existing(core, page, &mut exists);
     let mut kept = Bitmap::new(max_mapnr).ok_or_else(memory)?;
-    filter::set_existing(core, page, &mut kept);
-    filter::clear_without_data(core, page, &mut kept);
+    filter::set_dumpable(core, page, &mut kept);
     let mut scanned = filter::Scanned::default();
     let mut level = options.level.zero_only();
     if let Some((virt, map, rules)) = judged {

@@ -81,6 +81,43 @@ impl Bitmap {
         Some(word as u64 * 64 + u64::from(bits.trailing_zeros()))
     }
 
+    /// The smallest pfn from `pfn` on that is not in the set; the limit when there is none.
+    #[must_use]
+    pub fn next_clear(&self, pfn: u64) -> u64 {
+        let mut word = index(pfn / 64);
+        let mut mask = u64::MAX << (pfn % 64);
+        while let Some(bits) = self.words.get(word) {
+            let clear = !bits & mask;
+            if clear != 0 {
+                return (word as u64 * 64 + u64::from(clear.trailing_zeros())).min(self.len);
+            }
+            mask = u64::MAX;
+            word += 1;
+        }
+        self.len
+    }
+
+    /// How many pfns of `start..end` are in the set.
+    #[must_use]
+    pub fn count_range(&self, start: u64, end: u64) -> u64 {
+        let mut count = 0;
+        for_words(start, end.min(self.len), |word, mask| {
+            count += u64::from((self.words[word] & mask).count_ones());
+        });
+        count
+    }
+
+    /// Makes this set a copy of `other`, as far as its limit goes.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.words.fill(0);
+        for (word, from) in self.words.iter_mut().zip(&other.words) {
+            *word = *from;
+        }
+        if let Some(last) = self.words.last_mut().filter(|_| self.len % 64 != 0) {
+            *last &= u64::MAX >> (64 - self.len % 64);
+        }
+    }
+
     /// Sets the bits of `bytes`, which stand for the pfns from `8 * at` on; bits beyond the limit are left out. `false` when such a
     /// bit is set.
     pub fn load_bytes(&mut self, at: u64, bytes: &[u8]) -> bool {
@@ -179,6 +216,14 @@ mod tests {
             let first = map.next(0);
             prop_assert_eq!(map.first_not_in(&Bitmap::new(len).unwrap()), first);
             prop_assert!(!loaded.load_bytes(len / 8, &[0xff, 0xff]));
+            let mut copy = Bitmap::new(len / 3).unwrap();
+            copy.set_range(0, len);
+            copy.copy_from(&map);
+            prop_assert_eq!(copy.count(), map.count_range(0, len / 3));
+            for pfn in 0..len {
+                let clear = (pfn..len).find(|p| !set.contains(p)).unwrap_or(len);
+                prop_assert_eq!(map.next_clear(pfn), clear);
+            }
             map.shrink(len / 2);
             prop_assert_eq!(map.count(), set.range(..len / 2).count() as u64);
         }

@@ -1,9 +1,11 @@
 //! Which pages are kept.
 
 mod bitmap;
+mod rank;
 mod scan;
 
 pub use bitmap::Bitmap;
+pub use rank::Rank;
 pub use scan::{Dropped, Scanned, scan};
 
 use crate::addr::{PageSize, Pfn, PhysAddr};
@@ -65,15 +67,21 @@ impl std::fmt::Display for DumpLevel {
     }
 }
 
-/// The pfn behind the last page of any segment.
+/// The pfn behind the last page of any segment; of a dump, its own `max_mapnr`.
 #[must_use]
 pub fn max_mapnr(core: &Vmcore, page: PageSize) -> u64 {
-    core.extents().end().div_ceil(page.bytes() as u64)
+    match core.pages() {
+        Some(pages) => pages.exists().len(),
+        None => core.extents().end().div_ceil(page.bytes() as u64),
+    }
 }
 
 /// The same, cut at page `limit`: an extent that begins above it does not count, one that reaches beyond it counts as far.
 #[must_use]
 pub fn max_mapnr_below(core: &Vmcore, page: PageSize, limit: u64) -> u64 {
+    if let Some(pages) = core.pages() {
+        return pages.exists().len().min(limit);
+    }
     let below = core
         .extents()
         .iter()
@@ -83,8 +91,11 @@ pub fn max_mapnr_below(core: &Vmcore, page: PageSize, limit: u64) -> u64 {
 }
 
 /// Fills `map` with the pages that exist: a segment's first and last page count even when it covers only a part of them, as in
-/// makedumpfile's non-cyclic mode.
+/// makedumpfile's non-cyclic mode. Of a dump it is the first bitmap.
 pub fn set_existing(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
+    if let Some(pages) = core.pages() {
+        return map.copy_from(pages.exists());
+    }
     for extent in core.extents().iter() {
         map.set_range(
             page.pfn(PhysAddr::new(extent.start)).raw(),
@@ -93,8 +104,13 @@ pub fn set_existing(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
     }
 }
 
-/// Removes from `map` the pages that lie wholly in a segment's tail that is not in the file (a vmcore that was filtered before).
-pub fn clear_without_data(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
+/// Fills `map` with the pages that can be dumped, before any is judged: those that exist, without those that lie wholly in a
+/// segment's tail that is not in the file (an ELF vmcore that was filtered before). Of a dump it is the second bitmap.
+pub fn set_dumpable(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
+    if let Some(pages) = core.pages() {
+        return map.copy_from(pages.kept());
+    }
+    set_existing(core, page, map);
     for extent in core.extents().iter().filter(|e| e.offset.is_none()) {
         map.clear_range(
             extent.start.div_ceil(page.bytes() as u64),
@@ -103,8 +119,11 @@ pub fn clear_without_data(core: &Vmcore, page: PageSize, map: &mut Bitmap) {
     }
 }
 
-/// Whether the first byte of `pfn` is in the file: only such pages are judged.
+/// Whether `pfn` is judged: its first byte is in the file, or the dump that is read knows it.
 fn is_judged(core: &Vmcore, page: PageSize, pfn: u64) -> bool {
+    if let Some(pages) = core.pages() {
+        return pages.exists().get(pfn);
+    }
     let addr = page.phys(Pfn::new(pfn));
     addr.and_then(|a| core.extents().find(a))
         .is_some_and(|e| e.offset.is_some())

@@ -178,7 +178,7 @@ fn scan_section(
         );
         let mut pfn = start;
         while pfn < group_end {
-            let Some(dropped) = judge(core, rules, page, group, pfn, scanned) else {
+            let Some(dropped) = judge(core, rules, page, group, pfn, kept, scanned) else {
                 pfn += 1;
                 continue;
             };
@@ -198,11 +198,12 @@ fn judge(
     page: PageSize,
     group: &Group,
     pfn: u64,
+    kept: &Bitmap,
     scanned: &mut Scanned,
 ) -> Option<Drop> {
     let slot = slot_of(pfn);
     let Some(bytes) = group.page(slot) else {
-        scanned.unjudged += u64::from(is_judged(core, page, pfn));
+        scanned.unjudged += u64::from(kept.get(pfn) && is_judged(core, page, pfn));
         return None;
     };
     let verdict = rules.judge(pfn, bytes, group.page(slot + 1))?;
@@ -211,6 +212,9 @@ fn judge(
 
 /// The first pfn of `start..end` that any segment touches.
 fn first_in_memory(core: &Vmcore, page: PageSize, start: u64, end: u64) -> Option<u64> {
+    if let Some(pages) = core.pages() {
+        return pages.exists().next(start).filter(|pfn| *pfn < end);
+    }
     let extent = core.extents().at_or_after(page.phys(Pfn::new(start))?)?;
     let first = page.pfn(PhysAddr::new(extent.start)).raw().max(start);
     (first < end).then_some(first)

@@ -7,6 +7,16 @@ use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+/// The page size of the running kernel, for the offsets of maps; it says nothing about the dead one.
+#[must_use]
+pub fn page_size() -> u64 {
+    // SAFETY: the call takes no pointer and changes nothing.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let size = u64::try_from(size).unwrap_or(0);
+    // Without an answer, the largest there is fits every kernel.
+    if size.is_power_of_two() { size } else { 65536 }
+}
+
 /// A private read-only map of a range of a file. Bytes leave it only by copy, because the memory behind it (that of a dead
 /// kernel, with devices that may still write to it) can change at any time.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use crate::format::In;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -19,8 +19,9 @@ impl FileIn {
     /// # Errors
     /// As open(2).
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
+        let mut file = File::open(path)?;
+        // A device has no size in its metadata.
+        let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len })
     }
 }
@@ -32,5 +33,9 @@ impl In for FileIn {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
     }
 }

@@ -6,8 +6,7 @@
 use super::VmcoreError;
 use super::extents::{Extents, Segment};
 use crate::addr::PhysAddr;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use crate::format::In;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -20,6 +19,8 @@ const ET_CORE: u16 = 4;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const PN_XNUM: u16 = 0xffff;
+/// makedumpfile's mark in `e_flags`: the space ended before the pages did.
+const INCOMPLETE: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -76,12 +77,13 @@ pub(super) struct Layout {
 const MAX_WARNINGS: usize = 16;
 
 impl Layout {
-    /// Reads and judges the headers of `file`, which is `len` bytes long.
+    /// Reads and judges the headers of `file`.
     ///
     /// # Errors
     /// When it is no 64-bit little-endian ELF core file, or no segment of it is believable.
-    pub(super) fn read(file: &File, len: u64) -> Result<Self, VmcoreError> {
-        let header = read_header(file, len)?;
+    pub(super) fn read(file: &dyn In) -> Result<Self, VmcoreError> {
+        let len = file.len();
+        let header = read_header(file)?;
         let count = phdr_count(file, &header)?;
         let mut layout = Self {
             machine: header.machine.get(),
@@ -91,6 +93,10 @@ impl Layout {
             warnings: Vec::new(),
             truncated: false,
         };
+        if header.flags.get() & INCOMPLETE != 0 {
+            layout.truncated = true;
+            layout.warn("the ELF file is marked incomplete".into());
+        }
         let mut seen_load = false;
         for index in 0..count {
             let at = header
@@ -98,7 +104,7 @@ impl Layout {
                 .get()
                 .checked_add(u64::from(index) * size_of::<Phdr>() as u64);
             let mut phdr = Phdr::new_zeroed();
-            if at.is_none_or(|at| file.read_exact_at(phdr.as_mut_bytes(), at).is_err()) {
+            if at.is_none_or(|at| file.read_at(at, phdr.as_mut_bytes()).is_err()) {
                 layout.truncated = true;
                 layout.warn(format!(
                     "the file ends in program header {index} of {count}"
@@ -194,12 +200,16 @@ impl Layout {
     }
 }
 
-fn read_header(file: &File, len: u64) -> Result<Ehdr, VmcoreError> {
+fn read_header(file: &dyn In) -> Result<Ehdr, VmcoreError> {
+    let len = file.len();
     if len == 0 {
         return Err(VmcoreError::Empty);
     }
     let mut header = Ehdr::new_zeroed();
-    let got = file.read_at(header.as_mut_bytes(), 0)?;
+    let got = usize::try_from(len)
+        .unwrap_or(usize::MAX)
+        .min(size_of::<Ehdr>());
+    file.read_at(0, &mut header.as_mut_bytes()[..got])?;
     let ident = header.ident;
     if got < 4 || ident[..4] != *b"\x7fELF" {
         return Err(VmcoreError::NotElf);
@@ -228,12 +238,12 @@ fn read_header(file: &File, len: u64) -> Result<Ehdr, VmcoreError> {
 }
 
 /// The number of program headers; with PN_XNUM the real one is `sh_info` of section header 0.
-fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, VmcoreError> {
+fn phdr_count(file: &dyn In, header: &Ehdr) -> Result<u32, VmcoreError> {
     let mut count = u32::from(header.phnum.get());
     if header.phnum.get() == PN_XNUM && header.shoff.get() != 0 {
         let mut info = [0; 4];
         if let Some(at) = header.shoff.get().checked_add(44) {
-            file.read_exact_at(&mut info, at)?;
+            file.read_at(at, &mut info)?;
             count = u32::from_le_bytes(info);
         }
     }
@@ -248,9 +258,8 @@ fn phdr_count(file: &File, header: &Ehdr) -> Result<u32, VmcoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
-    fn file(phdrs: &[Phdr], len: usize) -> File {
+    fn file(phdrs: &[Phdr], len: usize) -> Vec<u8> {
         let mut header = Ehdr::new_zeroed();
         header.ident[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         header.kind = ET_CORE.into();
@@ -261,9 +270,7 @@ mod tests {
         let mut bytes = header.as_bytes().to_vec();
         bytes.extend(phdrs.iter().flat_map(|p| p.as_bytes().to_vec()));
         bytes.resize(len, 0);
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&bytes).unwrap();
-        file
+        bytes
     }
 
     fn load(paddr: u64, offset: u64, size: u64) -> Phdr {
@@ -283,23 +290,20 @@ mod tests {
         let good = load(0x1000, 0x1000, 0x1000);
         let wraps = load(u64::MAX - 0xfff, 0x1000, 0x2000);
         let huge = load(0x2000, 0x1000, 18_446_677_749_210_427_392);
-        let layout = Layout::read(&file(&[wraps, huge, good], 0x2000), 0x2000).unwrap();
+        let layout = Layout::read(&file(&[wraps, huge, good], 0x2000)).unwrap();
         assert_eq!(layout.segments.len(), 1);
         assert_eq!(layout.warnings.len(), 2, "{:?}", layout.warnings);
         assert!(!layout.truncated);
-        let none = Layout::read(&file(&[huge], 0x2000), 0x2000).unwrap_err();
+        let none = Layout::read(&file(&[huge], 0x2000)).unwrap_err();
         assert!(matches!(none, VmcoreError::NoMemory(_)), "{none}");
     }
 
     #[test]
     fn a_short_file_is_truncated_not_refused() {
-        let layout = Layout::read(
-            &file(
-                &[load(0x1000, 0x1000, 0x4000), load(0x9000, 0x5000, 0x1000)],
-                0x2800,
-            ),
+        let layout = Layout::read(&file(
+            &[load(0x1000, 0x1000, 0x4000), load(0x9000, 0x5000, 0x1000)],
             0x2800,
-        )
+        ))
         .unwrap();
         assert!(layout.truncated);
         assert_eq!(layout.segments.len(), 1);
@@ -309,18 +313,13 @@ mod tests {
 
     #[test]
     fn what_is_no_vmcore_is_named() {
+        assert!(matches!(Layout::read(&Vec::new()), Err(VmcoreError::Empty)));
+        let text =
+            b"hello, this is a text file and no vmcore at all, but it is long enough to be read"
+                .to_vec();
+        assert!(matches!(Layout::read(&text), Err(VmcoreError::NotElf)));
         assert!(matches!(
-            Layout::read(&tempfile::tempfile().unwrap(), 0),
-            Err(VmcoreError::Empty)
-        ));
-        let mut text = tempfile::tempfile().unwrap();
-        text.write_all(
-            b"hello, this is a text file and no vmcore at all, but it is long enough to be read",
-        )
-        .unwrap();
-        assert!(matches!(Layout::read(&text, 80), Err(VmcoreError::NotElf)));
-        assert!(matches!(
-            Layout::read(&file(&[], 64), 64),
+            Layout::read(&file(&[], 64)),
             Err(VmcoreError::Unsupported(_))
         ));
     }

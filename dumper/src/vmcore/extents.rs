@@ -1,6 +1,7 @@
 //! Physical memory: the segments of a vmcore, and the same memory as sorted, disjoint extents.
 
-use crate::addr::PhysAddr;
+use crate::addr::{PageSize, PhysAddr};
+use crate::filter::Bitmap;
 use std::collections::BTreeMap;
 
 /// A PT_LOAD that was found plausible.
@@ -25,7 +26,7 @@ pub struct Extent {
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
-    /// File offset of `start`; `None` for memory that is not in the file and reads as zeros.
+    /// File offset of `start` (of pages in a dump: `start` itself); `None` for memory that is not in the file and reads as zeros.
     pub offset: Option<u64>,
 }
 
@@ -36,7 +37,33 @@ pub struct Extents {
     by_start: BTreeMap<u64, Extent>,
 }
 
+/// A dump whose bitmap has more runs than any machine has holes is hostile; the rest of it counts as one run.
+const MAX_RUNS: usize = 1 << 16;
+
 impl Extents {
+    /// The runs of pages in `exists`, as memory without a place in a file of its own.
+    #[must_use]
+    pub fn of_pages(exists: &Bitmap, page: PageSize) -> Self {
+        let mut extents = Self::default();
+        let mut at = 0;
+        let bytes = |pfn: u64| pfn.saturating_mul(page.bytes() as u64);
+        while let Some(first) = exists.next(at) {
+            at = if extents.by_start.len() < MAX_RUNS {
+                exists.next_clear(first)
+            } else {
+                exists.len()
+            };
+            let (start, end) = (bytes(first), bytes(at));
+            let extent = Extent {
+                start,
+                end,
+                offset: Some(start),
+            };
+            extents.by_start.insert(start, extent);
+        }
+        extents
+    }
+
     /// The union of `segments`.
     #[must_use]
     pub fn new(segments: &[Segment]) -> Self {

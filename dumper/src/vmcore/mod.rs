@@ -1,19 +1,25 @@
-//! The dead kernel's memory: an ELF vmcore (`/proc/vmcore` or a file), its notes and its physical memory.
+//! The dead kernel's memory: an ELF vmcore (`/proc/vmcore` or a file) or the pages of an already written dump, its notes and its
+//! physical memory.
 
+mod cache;
 mod elf;
 mod extents;
 mod notes;
+mod pages;
 mod reader;
 mod vmcoreinfo;
+mod windows;
 
 pub use extents::{Extent, Extents, Segment};
-pub use notes::Notes;
+pub use notes::{Notes, ReadNotes};
+pub use pages::{Origin, PageReader, Pages};
 pub use reader::Reader;
 pub use vmcoreinfo::VmcoreInfo;
 
 use crate::addr::PhysAddr;
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use crate::format::In;
+use crate::target::FileIn;
+use std::io;
 use std::path::Path;
 
 /// Why a file cannot be used as a vmcore.
@@ -63,6 +69,12 @@ pub enum ReadFault {
     /// No segment of the vmcore holds the address.
     #[error("not in the vmcore")]
     Hole,
+    /// The page exists, but the dump that is read was written without it.
+    #[error("the dump that is read does not hold the page")]
+    NotKept,
+    /// The page should be in the dump that is read, but its data are missing or damaged.
+    #[error("{0}")]
+    Damaged(String),
     /// The vmcore file gave an error.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -87,55 +99,124 @@ pub trait PhysMem {
     }
 }
 
+/// Where the bytes are.
+enum Memory {
+    /// Segments of a file; the notes are at this offset.
+    Elf { file: Box<dyn In>, notes_at: u64 },
+    /// Pages of a dump.
+    Dump(Box<dyn Pages>),
+}
+
 /// An opened vmcore: judged headers and the notes.
-#[derive(Debug)]
 pub struct Vmcore {
-    file: File,
-    layout: elf::Layout,
+    memory: Memory,
+    machine: u16,
+    segments: Vec<Segment>,
+    extents: Extents,
+    warnings: Vec<String>,
+    truncated: bool,
     notes: Notes,
 }
 
 impl Vmcore {
-    /// Opens `path` and judges its headers.
+    /// Opens the ELF vmcore `path` and judges its headers.
     ///
     /// # Errors
     /// When it cannot be opened, is no 64-bit little-endian ELF core file, or holds no believable memory.
     pub fn open(path: &Path) -> Result<Self, VmcoreError> {
-        let mut file = File::open(path)?;
-        let len = file.seek(SeekFrom::End(0))?;
-        let mut layout = elf::Layout::read(&file, len)?;
-        let notes = match layout.notes {
-            Some((offset, size)) => Notes::read(&file, offset, size).unwrap_or_else(|e| {
-                layout
-                    .warnings
-                    .push(format!("the notes cannot be read: {e}"));
-                Notes::default()
-            }),
-            None => Notes::default(),
-        };
+        Self::from_elf(Box::new(FileIn::open(path)?))
+    }
+
+    /// An ELF vmcore in `file`.
+    ///
+    /// # Errors
+    /// As [`Vmcore::open`].
+    pub fn from_elf(file: Box<dyn In>) -> Result<Self, VmcoreError> {
+        let mut layout = elf::Layout::read(file.as_ref())?;
+        let (notes_at, size) = layout.notes.unwrap_or_default();
+        let read = |at: u64, buf: &mut [u8]| file.read_at(notes_at.saturating_add(at), buf);
+        let notes = walk_notes(&read, size, &mut layout.warnings);
         Ok(Self {
-            file,
-            layout,
+            memory: Memory::Elf { file, notes_at },
+            machine: layout.machine,
+            segments: layout.segments,
+            extents: layout.extents,
+            warnings: layout.warnings,
+            truncated: layout.truncated,
             notes,
         })
+    }
+
+    /// The memory that an already written dump holds. `machine` is the `e_machine` of its architecture.
+    #[must_use]
+    pub fn from_pages(pages: Box<dyn Pages>, machine: u16) -> Self {
+        let mut warnings = Vec::new();
+        let origin = pages.origin();
+        if origin.incomplete {
+            warnings.push("the dump that is read is marked incomplete".into());
+        }
+        let read = |at: u64, buf: &mut [u8]| pages.read_notes(at, buf);
+        let mut notes = walk_notes(&read, origin.notes_size, &mut warnings);
+        if notes.cpus == 0 {
+            notes.cpus = origin.cpus;
+        }
+        Self {
+            machine,
+            segments: Vec::new(),
+            extents: Extents::of_pages(pages.exists(), pages.page_size()),
+            truncated: origin.incomplete,
+            warnings,
+            notes,
+            memory: Memory::Dump(pages),
+        }
+    }
+
+    /// Marks the vmcore as one whose end is missing, for the reason `why`.
+    pub fn set_truncated(&mut self, why: String) {
+        self.truncated = true;
+        self.warnings.push(why);
     }
 
     /// `e_machine` of the ELF header.
     #[must_use]
     pub fn machine(&self) -> u16 {
-        self.layout.machine
+        self.machine
     }
 
-    /// PT_LOADs that were believed, in header order.
+    /// PT_LOADs that were believed, in header order. A dump has none.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        &self.layout.segments
+        &self.segments
     }
 
-    /// The same memory, sorted and disjoint.
+    /// The same memory, sorted and disjoint. Of a dump with absurdly many holes only the first are seen here.
     #[must_use]
     pub fn extents(&self) -> &Extents {
-        &self.layout.extents
+        &self.extents
+    }
+
+    /// The pages, when this is an already written dump.
+    #[must_use]
+    pub fn pages(&self) -> Option<&dyn Pages> {
+        match &self.memory {
+            Memory::Elf { .. } => None,
+            Memory::Dump(pages) => Some(pages.as_ref()),
+        }
+    }
+
+    /// The file, when this is an ELF vmcore.
+    #[must_use]
+    pub fn file(&self) -> Option<&dyn In> {
+        match &self.memory {
+            Memory::Elf { file, .. } => Some(file.as_ref()),
+            Memory::Dump(_) => None,
+        }
+    }
+
+    /// What the headers of an already written dump say.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.pages().map(Pages::origin)
     }
 
     /// The notes.
@@ -147,19 +228,22 @@ impl Vmcore {
     /// What was not believed, a sentence each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.layout.warnings
+        &self.warnings
     }
 
-    /// The file ends before its segments do.
+    /// The file ends before its segments do, or says that it is not complete.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
-        self.layout.truncated
+        self.truncated
     }
 
     /// A reader of its memory, one per thread. With `mmap` false it uses pread(2) only.
     #[must_use]
     pub fn reader(&self, mmap: bool) -> Reader<'_> {
-        Reader::new(self, mmap)
+        match &self.memory {
+            Memory::Elf { file, .. } => Reader::of_elf(file.as_ref(), &self.extents, mmap),
+            Memory::Dump(pages) => Reader::of_dump(pages.as_ref()),
+        }
     }
 
     /// Fills `buf` from the note segment, `at` bytes into it.
@@ -167,8 +251,16 @@ impl Vmcore {
     /// # Errors
     /// As pread(2).
     pub fn read_notes(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
-        use std::os::unix::fs::FileExt;
-        self.file
-            .read_exact_at(buf, self.notes.offset.saturating_add(at))
+        match &self.memory {
+            Memory::Elf { file, notes_at } => file.read_at(notes_at.saturating_add(at), buf),
+            Memory::Dump(pages) => pages.read_notes(at, buf),
+        }
     }
+}
+
+fn walk_notes(read: ReadNotes<'_>, size: u64, warnings: &mut Vec<String>) -> Notes {
+    Notes::read(read, size).unwrap_or_else(|e| {
+        warnings.push(format!("the notes cannot be read: {e}"));
+        Notes::default()
+    })
 }

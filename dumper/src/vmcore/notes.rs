@@ -2,9 +2,7 @@
 //!
 //! Upstream: `kernel/vmcore_info.c`, `kernel/crash_core.c`, merged by `fs/proc/vmcore.c`. Names and descriptors are padded to 4 bytes.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// The kernel limits VMCOREINFO to 4 or 8 KiB; what is beyond this is not read.
 const MAX_VMCOREINFO: u64 = 256 << 10;
@@ -12,11 +10,12 @@ const MAX_VMCOREINFO: u64 = 256 << 10;
 const MAX_NOTES: u32 = 1 << 18;
 const NT_PRSTATUS: u32 = 1;
 
-/// Where the notes are and what they hold.
+/// Fills a buffer from the note segment, at an offset within it.
+pub type ReadNotes<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
+
+/// What the note segment holds.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// File offset of the note segment.
-    pub offset: u64,
     /// Size of the note segment in bytes.
     pub size: u64,
     /// Number of NT_PRSTATUS notes: CPUs that saved their registers.
@@ -26,24 +25,19 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Walks the note segment of `size` bytes at `offset`. A malformed record ends the walk; what was found before stays.
+    /// Walks the note segment of `size` bytes. A malformed record ends the walk; what was found before stays.
     ///
     /// # Errors
     /// When VMCOREINFO is there but cannot be read.
-    pub fn read(file: &File, offset: u64, size: u64) -> io::Result<Self> {
+    pub fn read(read: ReadNotes<'_>, size: u64) -> io::Result<Self> {
         let mut notes = Self {
-            offset,
             size,
             ..Self::default()
         };
         let mut at = 0u64;
         for _ in 0..MAX_NOTES {
             let mut head = [0; 12];
-            if size.saturating_sub(at) < 12
-                || file
-                    .read_exact_at(&mut head, offset.saturating_add(at))
-                    .is_err()
-            {
+            if size.saturating_sub(at) < 12 || read(at, &mut head).is_err() {
                 break;
             }
             let word =
@@ -61,10 +55,7 @@ impl Notes {
             let name_len = name
                 .len()
                 .min(usize::try_from(name_size).unwrap_or(name.len()));
-            if file
-                .read_exact_at(&mut name[..name_len], offset.saturating_add(at + 12))
-                .is_err()
-            {
+            if read(at + 12, &mut name[..name_len]).is_err() {
                 break;
             }
             if &name[..name_len] == b"CORE\0" && kind == NT_PRSTATUS {
@@ -74,7 +65,7 @@ impl Notes {
                 && notes.vmcoreinfo.is_none()
             {
                 let mut text = vec![0; usize::try_from(desc_size.min(MAX_VMCOREINFO)).unwrap_or(0)];
-                file.read_exact_at(&mut text, offset.saturating_add(desc_at))?;
+                read(desc_at, &mut text)?;
                 notes.vmcoreinfo = Some((desc_at, text));
             }
             at = next;
@@ -86,7 +77,7 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use crate::format::In;
 
     fn note(name: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -105,9 +96,8 @@ mod tests {
     }
 
     fn walk(bytes: &[u8]) -> Notes {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        Notes::read(&file, 0, bytes.len() as u64).unwrap()
+        let bytes = bytes.to_vec();
+        Notes::read(&|at, buf| bytes.read_at(at, buf), bytes.len() as u64).unwrap()
     }
 
     #[test]

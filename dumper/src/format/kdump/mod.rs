@@ -9,6 +9,8 @@
 //! ```
 
 mod bits;
+mod headers;
+mod pages;
 mod reader;
 mod verify;
 mod writer;

@@ -1,17 +1,20 @@
-//! Reading a kdump-compressed file: what it says of itself, and whether all of it holds.
+//! Reading a kdump-compressed dump, in one file or in the parts of a split one: what it says of itself.
 
-use super::bits::{Header, INCOMPLETE, SIGNATURE, SubHeader, VERSION};
+use super::bits::{Header, INCOMPLETE, SubHeader};
+use super::headers::{self, Front};
 use super::verify::PageError;
 use crate::addr::PageSize;
-use crate::filter::Bitmap;
+use crate::filter::{Bitmap, Rank};
 use crate::format::In;
+use crate::vmcore::Origin;
 use std::io;
-use zerocopy::{FromZeros, IntoBytes};
 
 /// Bitmap bytes that are read at once.
 const BLOCK: usize = 64 << 10;
 /// VMCOREINFO text longer than this is not read.
-const MAX_VMCOREINFO: u64 = 256 << 10;
+pub(super) const MAX_VMCOREINFO: u64 = 256 << 10;
+/// Dumps of more pages are not opened by [`Dump::open`]: 32 TiB of 4 KiB pages.
+const MAX_PAGES: u64 = 1 << 33;
 
 /// The first thing in a dump that does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,9 @@ pub enum ReadError {
     /// The bitmaps contradict each other or their length.
     #[error("{0}")]
     Bitmap(String),
+    /// The files are not the parts of one dump.
+    #[error("{0}")]
+    Split(String),
     /// A page is damaged.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -61,62 +67,125 @@ pub enum ReadError {
     Memory(u64),
 }
 
+/// One file of a dump: all of it, or the pages `first..end`.
+pub(super) struct Part {
+    pub(super) file: Box<dyn In>,
+    pub(super) first: u64,
+    pub(super) end: u64,
+}
+
 /// An opened dump whose headers and bitmaps hold.
 pub struct Dump {
-    pub(super) file: Box<dyn In>,
+    /// By ascending page, without gaps.
+    pub(super) parts: Vec<Part>,
     header: Header,
     sub: SubHeader,
     page_size: PageSize,
     exists: Bitmap,
     kept: Bitmap,
+    rank: Rank,
+    /// Where each part's descriptors begin.
     pub(super) descs_at: u64,
+    origin: Origin,
+    /// A note segment made up for a dump that has VMCOREINFO but no notes.
+    made_up_notes: Option<Vec<u8>>,
 }
 
 impl Dump {
-    /// Reads headers and bitmaps of a dump and checks them.
+    /// Reads headers and bitmaps of a dump in one file and checks them.
     ///
     /// # Errors
     /// The first thing that does not hold.
     pub fn open(file: Box<dyn In>) -> Result<Self, ReadError> {
-        let len = file.len();
-        let mut header = Header::new_zeroed();
-        let got = usize::try_from(len)
-            .unwrap_or(usize::MAX)
-            .min(size_of::<Header>());
-        file.read_at(0, &mut header.as_mut_bytes()[..got])?;
-        if header.signature != SIGNATURE {
-            return Err(ReadError::NotADump(header.signature[..got.min(8)].to_vec()));
+        Self::open_set(vec![file], MAX_PAGES)
+    }
+
+    /// Reads headers and bitmaps of a dump in one file, or in all parts of a split one, in any order. A dump that claims more than
+    /// `limit` pages is refused.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn open_set(files: Vec<Box<dyn In>>, limit: u64) -> Result<Self, ReadError> {
+        let mut fronts = Vec::new();
+        for file in &files {
+            fronts.push(Front::read(file.as_ref())?);
         }
-        reach("the main header", size_of::<Header>() as u64, len)?;
-        let page_size = check_header(&header)?;
-        let block = page_size.bytes() as u64;
-        reach("the sub header", block + size_of::<SubHeader>() as u64, len)?;
-        let mut sub = SubHeader::new_zeroed();
-        file.read_at(block, sub.as_mut_bytes())?;
-        if header.version.get() < 6 {
-            sub.max_mapnr.set(u64::from(header.max_mapnr.get()));
-        }
-        let maps_at = (1 + u64::from(header.sub_hdr_size.get().cast_unsigned())) * block;
-        check_sub_header(&header, &sub, block, maps_at)?;
-        let half = u64::from(header.bitmap_blocks.get()) / 2 * block;
-        reach("the second bitmap", maps_at + 2 * half, len)?;
+        let parts = headers::put_together(files, &mut fronts)?;
+        let (Some(front), Some(first)) = (fronts.into_iter().next(), parts.first()) else {
+            return Err(ReadError::Split("no file is named".into()));
+        };
+        let Front { header, sub, .. } = front;
         let max_mapnr = sub.max_mapnr.get();
-        let exists = read_map(file.as_ref(), maps_at, half, max_mapnr, "first")?;
-        let kept = read_map(file.as_ref(), maps_at + half, half, max_mapnr, "second")?;
+        if max_mapnr > limit {
+            return Err(ReadError::Memory(max_mapnr));
+        }
+        let file = first.file.as_ref();
+        let half = u64::from(header.bitmap_blocks.get()) / 2 * front.page_size.bytes() as u64;
+        let exists = read_map(file, front.maps_at, half, max_mapnr, "first")?;
+        let kept = read_map(file, front.maps_at + half, half, max_mapnr, "second")?;
         if let Some(pfn) = kept.first_not_in(&exists) {
             return Err(ReadError::Bitmap(format!(
                 "page {pfn:#x} is in the second bitmap but not in the first"
             )));
         }
+        let rank = Rank::new(&kept).ok_or(ReadError::Memory(max_mapnr))?;
+        let made_up_notes = headers::made_up_notes(file, &sub)?;
+        let mut origin = headers::origin(file, &header, &sub);
+        if let Some(notes) = &made_up_notes {
+            origin.notes_size = notes.as_slice().len() as u64;
+        }
         Ok(Self {
-            file,
+            descs_at: front.maps_at + 2 * half,
+            page_size: front.page_size,
+            parts,
             header,
             sub,
-            page_size,
             exists,
             kept,
-            descs_at: maps_at + 2 * half,
+            rank,
+            origin,
+            made_up_notes,
         })
+    }
+
+    /// Number of files.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// What the headers say, as a source of memory.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The file that holds `pfn`, and the number of the page's descriptor in it.
+    pub(super) fn locate(&self, pfn: u64) -> Option<(usize, u64)> {
+        let part = self.parts.partition_point(|p| p.end <= pfn);
+        let first = self.parts.get(part)?.first;
+        let before = self.rank.of(&self.kept, pfn);
+        Some((part, before.checked_sub(self.rank.of(&self.kept, first))?))
+    }
+
+    /// Number of descriptors in file `part`.
+    pub(super) fn descriptors(&self, part: &Part) -> u64 {
+        let at = |pfn| self.rank.of(&self.kept, pfn);
+        at(part.end).saturating_sub(at(part.first))
+    }
+
+    /// Fills `buf` from the note segment.
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub(super) fn read_note_bytes(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        if let Some(notes) = &self.made_up_notes {
+            return notes.read_at(at, buf);
+        }
+        let first = self.parts.first().ok_or(io::ErrorKind::UnexpectedEof)?;
+        first
+            .file
+            .read_at(self.sub.offset_note.get().saturating_add(at), buf)
     }
 
     /// Header version.
@@ -186,16 +255,17 @@ impl Dump {
         &self.kept
     }
 
-    /// Size of the file in bytes.
+    /// Size of its files in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.file.len()
+        let sizes = self.parts.iter().map(|p| p.file.len());
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// Never true: an empty file is no dump.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.file.is_empty()
+        self.len() == 0
     }
 
     /// The VMCOREINFO text.
@@ -207,11 +277,11 @@ impl Dump {
             self.sub.offset_vmcoreinfo.get(),
             self.sub.size_vmcoreinfo.get(),
         );
-        if self.header.version.get() < 3 || at == 0 || size == 0 {
+        let Some(first) = self.parts.first().filter(|_| at != 0 && size != 0) else {
             return Ok(None);
-        }
+        };
         let mut text = vec![0; usize::try_from(size.min(MAX_VMCOREINFO)).unwrap_or(0)];
-        self.file.read_at(at, &mut text)?;
+        first.file.read_at(at, &mut text)?;
         Ok(Some(text))
     }
 }
@@ -222,93 +292,6 @@ pub(super) fn reach(part: &'static str, end: u64, len: u64) -> Result<(), ReadEr
     } else {
         Err(ReadError::Short { part, end, len })
     }
-}
-
-fn field(field: &'static str, found: impl ToString, expected: impl Into<String>) -> ReadError {
-    ReadError::Field {
-        field,
-        found: found.to_string(),
-        expected: expected.into(),
-    }
-}
-
-fn check_header(header: &Header) -> Result<PageSize, ReadError> {
-    let version = header.version.get();
-    if !(1..=VERSION).contains(&version) {
-        return Err(field("header_version", version, "must be 1 to 6"));
-    }
-    let block = header.block_size.get();
-    let page = u64::try_from(block).ok().and_then(PageSize::new);
-    let page = page.ok_or_else(|| field("block_size", block, "must be 4096, 16384 or 65536"))?;
-    if header.tv_usec.get() != 0 && PageSize::new(header.tv_usec.get().cast_unsigned()).is_some() {
-        return Err(field(
-            "timestamp.tv_usec",
-            header.tv_usec,
-            "which makes readers take the file for a 32-bit one",
-        ));
-    }
-    if header.sub_hdr_size.get() < 1 {
-        return Err(field(
-            "sub_hdr_size",
-            header.sub_hdr_size,
-            "must be at least 1",
-        ));
-    }
-    if header.nr_cpus.get() < 0 {
-        return Err(field("nr_cpus", header.nr_cpus, "must not be negative"));
-    }
-    Ok(page)
-}
-
-fn check_sub_header(
-    header: &Header,
-    sub: &SubHeader,
-    block: u64,
-    maps_at: u64,
-) -> Result<(), ReadError> {
-    if sub.split.get() != 0 {
-        return Err(field(
-            "split",
-            sub.split,
-            "parts of a split dump are not read by this version",
-        ));
-    }
-    let need = sub
-        .max_mapnr
-        .get()
-        .div_ceil(8)
-        .div_ceil(block)
-        .saturating_mul(2);
-    let blocks = header.bitmap_blocks.get();
-    if u64::from(blocks) != need {
-        return Err(field(
-            "bitmap_blocks",
-            blocks,
-            format!("must be {need} for max_mapnr {}", sub.max_mapnr),
-        ));
-    }
-    let inside = |at: u64, size: u64| {
-        size == 0 || (at >= block && at.checked_add(size).is_some_and(|end| end <= maps_at))
-    };
-    if !inside(sub.offset_note.get(), sub.size_note.get()) {
-        return Err(field(
-            "offset_note",
-            sub.offset_note,
-            "which puts the notes outside the sub header's blocks",
-        ));
-    }
-    if !inside(sub.offset_vmcoreinfo.get(), sub.size_vmcoreinfo.get()) {
-        return Err(field(
-            "offset_vmcoreinfo",
-            sub.offset_vmcoreinfo,
-            "which puts VMCOREINFO outside the notes",
-        ));
-    }
-    let level = sub.dump_level.get();
-    if !(0..=31).contains(&level) {
-        return Err(field("dump_level", level, "must be 0 to 31"));
-    }
-    Ok(())
 }
 
 fn read_map(

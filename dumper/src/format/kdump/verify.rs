@@ -1,7 +1,7 @@
 //! Whether every page of a dump holds.
 
 use super::bits::PageDesc;
-use super::reader::{Dump, ReadError, reach};
+use super::reader::{Dump, Part, ReadError, reach};
 use crate::compress::Decompressor;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -41,36 +41,23 @@ impl Dump {
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, ReadError> {
         let total = self.kept().count();
         let data_at = self.descs_at + total * size_of::<PageDesc>() as u64;
-        reach("the page descriptors", data_at, self.len())?;
-        let mut counts = Verified {
-            pages: total,
-            ..Verified::default()
+        let mut check = Check {
+            dump: self,
+            data_at,
+            counts: Verified {
+                pages: total,
+                ..Verified::default()
+            },
+            open: Decompressor::default(),
+            page: vec![0; self.page_size().bytes()],
+            raw: vec![0; self.page_size().bytes()],
         };
-        let mut open = Decompressor::default();
-        let mut page = vec![0; self.page_size().bytes()];
-        let mut raw = vec![0; self.page_size().bytes()];
-        let mut descs = vec![PageDesc::new_zeroed(); BLOCK / size_of::<PageDesc>()];
-        let (mut index, mut pfn) = (0, 0);
-        while index < total {
-            let left = usize::try_from(total - index).unwrap_or(usize::MAX);
-            let count = descs.len().min(left);
-            let at = self.descs_at + index * size_of::<PageDesc>() as u64;
-            self.file.read_at(at, descs[..count].as_mut_bytes())?;
-            for desc in &descs[..count] {
-                let Some(this) = self.kept().next(pfn) else {
-                    break;
-                };
-                self.check_page(desc, data_at, &mut raw, &mut page, &mut open, &mut counts)
-                    .map_err(|why| PageError {
-                        pfn: this,
-                        index,
-                        why,
-                    })?;
-                pfn = this + 1;
-                index += 1;
-            }
-            progress(index, total);
+        let mut done = 0;
+        for part in &self.parts {
+            reach("the page descriptors", data_at, part.file.len())?;
+            check.part(part, &mut done, progress)?;
         }
+        let counts = check.counts;
         if self.is_incomplete() {
             return Err(ReadError::Incomplete {
                 lost: counts.lost,
@@ -79,55 +66,95 @@ impl Dump {
         }
         Ok(counts)
     }
+}
 
-    fn check_page(
-        &self,
-        desc: &PageDesc,
-        data_at: u64,
-        raw: &mut [u8],
-        page: &mut [u8],
-        open: &mut Decompressor,
-        counts: &mut Verified,
-    ) -> Result<(), String> {
+/// A verification under way.
+struct Check<'a> {
+    dump: &'a Dump,
+    data_at: u64,
+    counts: Verified,
+    open: Decompressor,
+    page: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl Check<'_> {
+    fn part(
+        &mut self,
+        part: &Part,
+        done: &mut u64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), ReadError> {
+        let total = self.dump.descriptors(part);
+        let mut descs = vec![PageDesc::new_zeroed(); BLOCK / size_of::<PageDesc>()];
+        let (mut index, mut pfn) = (0, part.first);
+        while index < total {
+            let left = usize::try_from(total - index).unwrap_or(usize::MAX);
+            let count = descs.len().min(left);
+            let at = self.dump.descs_at + index * size_of::<PageDesc>() as u64;
+            part.file.read_at(at, descs[..count].as_mut_bytes())?;
+            for desc in &descs[..count] {
+                let Some(this) = self.dump.kept().next(pfn) else {
+                    break;
+                };
+                self.page(part, desc).map_err(|why| PageError {
+                    pfn: this,
+                    index,
+                    why,
+                })?;
+                pfn = this + 1;
+                index += 1;
+            }
+            progress(*done + index, self.counts.pages);
+        }
+        *done += total;
+        Ok(())
+    }
+
+    fn page(&mut self, part: &Part, desc: &PageDesc) -> Result<(), String> {
         let (offset, size, flags) = (desc.offset.get(), desc.size.get(), desc.flags.get());
         if offset == 0 && size == 0 && flags == 0 {
-            counts.lost += 1;
-            return if self.is_incomplete() {
+            self.counts.lost += 1;
+            return if self.dump.is_incomplete() {
                 Ok(())
             } else {
                 Err("it has no data, though the dump is not marked incomplete".into())
             };
         }
         let end = offset.checked_add(u64::from(size));
-        if offset < data_at || end.is_none_or(|end| end > self.len()) {
+        if offset < self.data_at || end.is_none_or(|end| end > part.file.len()) {
             return Err(format!(
-                "{size} bytes at offset {offset} are outside the page data ({data_at} to {})",
-                self.len()
+                "{size} bytes at offset {offset} are outside the page data ({} to {})",
+                self.data_at,
+                part.file.len()
             ));
         }
         let bytes = usize::try_from(size)
             .ok()
             .filter(|n| *n != 0)
-            .and_then(|n| raw.get_mut(..n));
+            .and_then(|n| self.raw.get_mut(..n));
         let Some(bytes) = bytes else {
-            return Err(format!("its size is {size}, must be 1 to {}", page.len()));
+            return Err(format!(
+                "its size is {size}, must be 1 to {}",
+                self.page.len()
+            ));
         };
-        if flags != 0 && bytes.len() == page.len() {
+        if flags != 0 && bytes.len() == self.page.len() {
             return Err(format!(
                 "it is compressed (flags {flags:#x}) and yet a whole page long"
             ));
         }
-        self.file
+        part.file
             .read_at(offset, bytes)
             .map_err(|e| e.to_string())?;
-        open.decompress(flags, bytes, page)?;
-        if offset == data_at && flags == 0 && self.level() & 1 != 0 {
-            counts.zero += 1;
-            if page.iter().any(|b| *b != 0) {
+        self.open.decompress(flags, bytes, &mut self.page)?;
+        if offset == self.data_at && flags == 0 && self.dump.level() & 1 != 0 {
+            self.counts.zero += 1;
+            if self.page.iter().any(|b| *b != 0) {
                 return Err("the shared page of zeros is not zero".into());
             }
         } else {
-            counts.bytes += u64::from(size);
+            self.counts.bytes += u64::from(size);
         }
         Ok(())
     }
