@@ -3,9 +3,13 @@
 //! It shares no code with `baredump`, so that both can't be wrong in the same way. Whatever the format leaves open to readers but
 //! makedumpfile always does, is demanded here.
 
+mod lzo;
 mod notes;
+mod payload;
+mod source;
 
 use anyhow::{Context, Result, bail, ensure};
+use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,6 +23,8 @@ const DESCRIPTOR: usize = 24;
 pub const INCOMPLETE: u32 = 0x8;
 /// zlib, in `status` and in a descriptor's flags.
 pub const ZLIB: u32 = 0x1;
+/// LZO.
+pub const LZO: u32 = 0x2;
 /// snappy.
 pub const SNAPPY: u32 = 0x4;
 /// zstd.
@@ -40,7 +46,7 @@ pub struct Descriptor {
 /// A dump that kept every rule of the format.
 #[derive(Debug)]
 pub struct Dump {
-    bytes: Vec<u8>,
+    bytes: Source,
     /// `sysname`, `nodename`, `release`, `version`, `machine`, `domainname`.
     pub utsname: [String; 6],
     /// Seconds since 1970 of the crash.
@@ -61,6 +67,8 @@ pub struct Dump {
     pub notes: Vec<u8>,
     /// The VMCOREINFO text; empty when there is no such note.
     pub vmcoreinfo: String,
+    /// Both bitmaps as they are in the file: the pages that exist, and those that are in the dump.
+    pub bitmaps: [Vec<u8>; 2],
     /// Pages of bitmap 1: those that exist.
     pub existing: Vec<u64>,
     /// Pages of bitmap 2, with their descriptors: those that are in the dump.
@@ -75,7 +83,7 @@ impl Dump {
     /// # Errors
     /// When the file can't be read or breaks a rule of the format.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::parse(std::fs::read(path).with_context(|| path.display().to_string())?)
+        Self::parse_as(Source::open(path)?, true)
     }
 
     /// Reads a dump that is in memory.
@@ -83,7 +91,7 @@ impl Dump {
     /// # Errors
     /// When it breaks a rule of the format.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        Self::parse_as(bytes, true)
+        Self::parse_as(Source::Memory(bytes), true)
     }
 
     /// Reads a dump of a damaged kernel: what was copied from it (utsname, notes) may be anything, the rest may not.
@@ -91,27 +99,23 @@ impl Dump {
     /// # Errors
     /// When it breaks a rule of the format.
     pub fn parse_damaged(bytes: Vec<u8>) -> Result<Self> {
-        Self::parse_as(bytes, false)
+        Self::parse_as(Source::Memory(bytes), false)
     }
 
-    fn parse_as(bytes: Vec<u8>, sane: bool) -> Result<Self> {
-        ensure!(
-            bytes.len() >= HEADER,
-            "shorter than a header: {} bytes",
-            bytes.len()
-        );
+    fn parse_as(source: Source, sane: bool) -> Result<Self> {
+        let Some(bytes) = source.get(0, HEADER)? else {
+            bail!("shorter than a header: {} bytes", source.len());
+        };
         ensure!(&bytes[..8] == b"KDUMP   ", "signature {:?}", &bytes[..8]);
         ensure!(
             u32_at(&bytes, 8) == 6,
             "header version {}",
             u32_at(&bytes, 8)
         );
-        let mut dump = Self::header(bytes, sane)?;
-        let (sub_blocks, bitmap_blocks) = (
-            u32_at(&dump.bytes, 432) as usize,
-            u32_at(&dump.bytes, 436) as usize,
-        );
-        dump.sub_header(sub_blocks, sane)?;
+        let mut dump = Self::header(source, &bytes, sane)?;
+        let (sub_blocks, bitmap_blocks) =
+            (u32_at(&bytes, 432) as usize, u32_at(&bytes, 436) as usize);
+        dump.sub_header(sub_blocks, u32_at(&bytes, 440), sane)?;
         let bitmap_start = (1 + sub_blocks) * dump.page_size;
         let kept = dump.bitmaps(bitmap_start, bitmap_blocks)?;
         dump.descriptors(bitmap_start + bitmap_blocks * dump.page_size, kept)?;
@@ -145,22 +149,23 @@ impl Dump {
             .with_context(|| format!("page {pfn:#x}"))
     }
 
-    fn header(bytes: Vec<u8>, sane: bool) -> Result<Self> {
+    fn header(source: Source, bytes: &[u8], sane: bool) -> Result<Self> {
         let utsname = notes::utsname(&bytes[12..402], sane)?;
-        let status = u32_at(&bytes, 424);
-        let page_size = u32_at(&bytes, 428) as usize;
+        let status = u32_at(bytes, 424);
+        let page_size = u32_at(bytes, 428) as usize;
         ensure!(
             is_zero(&bytes[402..408]),
             "padding after utsname is not zero"
         );
-        ensure!(u64_at(&bytes, 416) == 0, "tv_usec {}", u64_at(&bytes, 416));
+        ensure!(u64_at(bytes, 416) == 0, "tv_usec {}", u64_at(bytes, 416));
         ensure!(
             [4096, 16384, 65536].contains(&page_size),
             "block_size {page_size}"
         );
-        ensure!(bytes.len() >= 2 * page_size, "ends inside the headers");
+        let blocks = source.get(0, 2 * page_size)?;
+        let blocks = blocks.context("ends inside the headers")?;
         ensure!(
-            status & !(ZLIB | 2 | SNAPPY | INCOMPLETE | ZSTD) == 0,
+            status & !(ZLIB | LZO | SNAPPY | INCOMPLETE | ZSTD) == 0,
             "status {status:#x} has unknown bits"
         );
         ensure!(
@@ -172,7 +177,7 @@ impl Dump {
             "the fields from total_ram_blocks to current_cpu are not zero"
         );
         ensure!(
-            is_zero(&bytes[HEADER..page_size]),
+            is_zero(&blocks[HEADER..page_size]),
             "the rest of the header block is not zero"
         );
         Ok(Self {
@@ -180,22 +185,24 @@ impl Dump {
             crash_time: i64::from_le_bytes(bytes[408..416].try_into()?),
             status,
             page_size,
-            nr_cpus: u32_at(&bytes, 460),
+            nr_cpus: u32_at(bytes, 460),
             phys_base: 0,
             level: 0,
             max_mapnr: 0,
             notes: Vec::new(),
             vmcoreinfo: String::new(),
+            bitmaps: Default::default(),
             existing: Vec::new(),
             descriptors: BTreeMap::new(),
             data_start: 0,
-            bytes,
+            bytes: source,
         })
     }
 
-    fn sub_header(&mut self, sub_blocks: usize, sane: bool) -> Result<()> {
-        let sub = &self.bytes[self.page_size..][..SUB_HEADER];
-        let word = |at| u64_at(sub, at);
+    fn sub_header(&mut self, sub_blocks: usize, short: u32, sane: bool) -> Result<()> {
+        let sub = self.bytes.get(self.page_size as u64, SUB_HEADER)?;
+        let sub = sub.context("ends inside the headers")?;
+        let word = |at| u64_at(&sub, at);
         ensure!(
             word(8) >> 5 == 0,
             "dump_level {} with split {}",
@@ -204,7 +211,6 @@ impl Dump {
         );
         ensure!(is_zero(&sub[64..80]), "eraseinfo where none was written");
         self.max_mapnr = word(96);
-        let short = u32_at(&self.bytes, 440);
         ensure!(
             u64::from(short) == self.max_mapnr.min(0xffff_ffff),
             "max_mapnr {short} and {}",
@@ -234,11 +240,10 @@ impl Dump {
         );
         let notes = self
             .bytes
-            .get(at..at + size)
-            .context("notes beyond the end of the file")?
-            .to_vec();
+            .get(at as u64, size)?
+            .context("notes beyond the end of the file")?;
         let (text_at, text_size) = (word(32) as usize, word(40) as usize);
-        let (phys_base, level) = (word(0), u32_at(sub, 8));
+        let (phys_base, level) = (word(0), u32_at(&sub, 8));
         let place = (text_at.wrapping_sub(at), text_size);
         if sane {
             notes::walk(&notes).check(self.nr_cpus, place)?;
@@ -265,7 +270,7 @@ impl Dump {
         );
         let bits = self
             .bytes
-            .get(start..start + blocks * self.page_size)
+            .get(start as u64, blocks * self.page_size)?
             .context("bitmaps beyond the end of the file")?;
         let (first, second) = bits.split_at(half * self.page_size);
         let (existing, kept) = (bit_numbers(first), bit_numbers(second));
@@ -281,6 +286,7 @@ impl Dump {
             "bitmap 2 has pages that bitmap 1 has not"
         );
         self.existing = existing;
+        self.bitmaps = [first.to_vec(), second.to_vec()];
         Ok(kept)
     }
 
@@ -296,15 +302,15 @@ impl Dump {
     }
 
     fn descriptor(&self, at: usize) -> Result<Descriptor> {
-        let Some(raw) = self.bytes.get(at..at + DESCRIPTOR) else {
+        let Some(raw) = self.bytes.get(at as u64, DESCRIPTOR)? else {
             ensure!(!self.is_complete(), "descriptor beyond the end of the file");
             return Ok(Descriptor::default());
         };
         let d = Descriptor {
-            offset: u64_at(raw, 0),
-            size: u32_at(raw, 8),
-            flags: u32_at(raw, 12),
-            page_flags: u64_at(raw, 16),
+            offset: u64_at(&raw, 0),
+            size: u32_at(&raw, 8),
+            flags: u32_at(&raw, 12),
+            page_flags: u64_at(&raw, 16),
         };
         if d == Descriptor::default() && !self.is_complete() {
             return Ok(d);
@@ -316,7 +322,7 @@ impl Dump {
             d.offset
         );
         ensure!(
-            d.offset + u64::from(d.size) <= self.bytes.len() as u64,
+            d.offset + u64::from(d.size) <= self.bytes.len(),
             "data beyond the end of the file"
         );
         match d.flags {
@@ -325,7 +331,7 @@ impl Dump {
                 "raw page of {} bytes",
                 d.size
             ),
-            ZLIB | SNAPPY | ZSTD => ensure!(
+            ZLIB | LZO | SNAPPY | ZSTD => ensure!(
                 (1..self.page_size as u32).contains(&d.size),
                 "compressed to {} bytes",
                 d.size
@@ -339,76 +345,6 @@ impl Dump {
             self.status
         );
         Ok(d)
-    }
-
-    /// The data area: the shared zero page at its start, payloads that don't overlap, nothing after the last one, every page whole.
-    fn payloads(&self) -> Result<()> {
-        let mut places = BTreeMap::new();
-        for (pfn, d) in self.descriptors.iter().filter(|(_, d)| d.offset != 0) {
-            let bytes = self
-                .decompress(*d)
-                .with_context(|| format!("page {pfn:#x}"))?;
-            let shared = d.offset == self.data_start && d.flags == 0;
-            if self.level & 1 != 0 {
-                ensure!(
-                    shared == is_zero(&bytes),
-                    "page {pfn:#x}: zero pages, and only they, share the page at the data start"
-                );
-            }
-            let known = places.insert(d.offset, d.size);
-            ensure!(
-                known.is_none() || shared || is_zero(&bytes),
-                "page {pfn:#x} shares the bytes of another page"
-            );
-        }
-        if self.level & 1 != 0 && self.is_complete() {
-            let zero = self
-                .bytes
-                .get(self.data_start as usize..)
-                .and_then(|b| b.get(..self.page_size));
-            ensure!(
-                zero.is_some_and(is_zero),
-                "no shared zero page at the data start"
-            );
-            places.insert(self.data_start, self.page_size as u32);
-        }
-        let mut end = self.data_start;
-        for (offset, size) in places {
-            ensure!(offset >= end, "two pages overlap at {offset:#x}");
-            ensure!(
-                offset == end || !self.is_complete(),
-                "{} unused bytes before {offset:#x}",
-                offset - end
-            );
-            end = offset + u64::from(size);
-        }
-        ensure!(
-            end == self.bytes.len() as u64 || !self.is_complete(),
-            "file of {} bytes, data end at {end}",
-            self.bytes.len()
-        );
-        Ok(())
-    }
-
-    fn decompress(&self, d: Descriptor) -> Result<Vec<u8>> {
-        let input = &self.bytes[d.offset as usize..][..d.size as usize];
-        let mut page = vec![0; self.page_size];
-        let len = match d.flags {
-            0 => return Ok(input.to_vec()),
-            ZSTD => zstd_safe::decompress(&mut page[..], input)
-                .map_err(|code| anyhow::anyhow!("zstd: {}", zstd_safe::get_error_name(code)))?,
-            ZLIB => {
-                let (out, code) =
-                    zlib_rs::decompress_slice(&mut page, input, zlib_rs::InflateConfig::default());
-                ensure!(code == zlib_rs::ReturnCode::Ok, "zlib: {code:?}");
-                out.len()
-            }
-            _ => snap::raw::Decoder::new()
-                .decompress(input, &mut page)
-                .context("snappy")?,
-        };
-        ensure!(len == self.page_size, "{len} bytes after decompression");
-        Ok(page)
     }
 }
 
