@@ -10,7 +10,7 @@ _baredump() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local dump='-d --level -z -c -p --compress -f --force --num-threads --non-mmap --message-level -h --help'
+    local dump='-d --level -z -c -p --compress -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words="-h --help -V --version $dump --dump-dmesg" ;;

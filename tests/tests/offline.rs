@@ -45,6 +45,7 @@ fn options(level: u8, compression: Compression, threads: usize) -> Options {
         compression,
         threads,
         mmap: true,
+        strict: true,
     }
 }
 

@@ -115,6 +115,7 @@ fn survive(path: &Path, level: u8, threads: usize) -> Result<(), DumpError> {
         compression: Compression::Snappy,
         threads,
         mmap: threads == 0,
+        strict: true,
     };
     let summary = dump(&kernel, &options, &out, &mut Silent)?;
     let read = Dump::parse_damaged(out.into_bytes()).unwrap();
@@ -271,6 +272,7 @@ fn a_segment_far_away_costs_nothing_but_itself() {
         compression: Compression::Snappy,
         threads: 0,
         mmap: true,
+        strict: true,
     };
     dump(
         &DeadKernel::open(&path, true).unwrap(),

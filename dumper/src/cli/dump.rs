@@ -103,6 +103,7 @@ fn write(kernel: &DeadKernel, asked: &DumpOptions, out: &FileOut) -> Result<Summ
         compression: asked.compression,
         threads: asked.threads,
         mmap: asked.mmap,
+        strict: asked.strict,
     };
     let mut terminal = Terminal::new(
         kernel.page_size().bytes() as u64,

@@ -37,6 +37,8 @@ While it is written it is DUMPFILE-incomplete, and stays so if it cannot be comp
   -f, --force              replace DUMPFILE if it exists
       --num-threads N      worker threads; 0 = none, all in one thread (default: one per CPU)
       --non-mmap           read the vmcore with pread(2) only
+      --strict-makedumpfile
+                           drop the pages that makedumpfile drops, even where it is wrong
       --message-level N    sum of 1 progress, 2 what is done, 4 errors, 16 report (default 23)
   -h, --help               this text
 

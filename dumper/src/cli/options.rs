@@ -13,6 +13,7 @@ pub(super) struct DumpOptions {
     pub(super) compression: Compression,
     pub(super) threads: usize,
     pub(super) mmap: bool,
+    pub(super) strict: bool,
     pub(super) force: bool,
     pub(super) messages: u32,
     pub(super) dmesg_only: bool,
@@ -91,6 +92,7 @@ impl DumpOptions {
             compression: Compression::None,
             threads: 0,
             mmap: true,
+            strict: false,
             force: false,
             messages: 7,
             dmesg_only: false,
@@ -120,6 +122,7 @@ impl DumpOptions {
                     self.messages = number("--message-level", &text(&mut parser)?)?
                 }
                 Long("non-mmap") => self.mmap = false,
+                Long("strict-makedumpfile") => self.strict = true,
                 Long("dump-dmesg") => self.dmesg_only = true,
                 Short('D') => self.messages |= 8,
                 Short('h') | Long("help") => self.help = true,

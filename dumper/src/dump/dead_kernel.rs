@@ -181,6 +181,7 @@ impl DeadKernel {
         &'a self,
         reader: &'a dyn PhysMem,
         level: DumpLevel,
+        strict: bool,
         max_mapnr: u64,
     ) -> Result<Judging<'a>, String> {
         if self.info.is_empty() {
@@ -193,7 +194,7 @@ impl DeadKernel {
             )
         })?;
         let tables = self.tables.as_ref().map_err(String::clone)?;
-        let rules = PageRules::new(&self.info, level)?;
+        let rules = PageRules::new(&self.info, level, strict)?;
         let virt = VirtMem::new(reader, tables.as_ref());
         let basics = Basics {
             arch,

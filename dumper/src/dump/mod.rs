@@ -27,6 +27,8 @@ pub struct Options {
     pub threads: usize,
     /// Map the vmcore; otherwise it is read with pread(2) only (the careful way after a child died).
     pub mmap: bool,
+    /// Take makedumpfile's choices where they differ from what is right.
+    pub strict: bool,
 }
 
 /// Pages by what became of them.
@@ -226,7 +228,7 @@ fn select(
     let mut warnings = Vec::new();
     let reader = core.reader(options.mmap);
     let judged = kernel
-        .judging(&reader, options.level, max_mapnr)
+        .judging(&reader, options.level, options.strict, max_mapnr)
         .map_err(|why| {
             if options.level.bits() > 1 {
                 warnings.push(format!("all pages are kept: {why}"));

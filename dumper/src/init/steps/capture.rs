@@ -212,6 +212,7 @@ impl Capture<'_> {
                 self.config.threads.count()
             },
             mmap: !careful,
+            strict: false,
         };
         let start = Instant::now();
         let mut watch = Watch::new(self.context, pending.out());
