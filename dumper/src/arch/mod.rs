@@ -3,9 +3,10 @@
 mod aarch64;
 mod x86_64;
 
-use crate::addr::{PhysAddr, VirtAddr};
-use crate::vmcore::VmcoreInfo;
-use crate::vmcore::{PhysMem, ReadError, Segment};
+use crate::addr::{PageSize, PhysAddr, VirtAddr};
+use crate::kernel::utsname::Utsname;
+use crate::kernel::virt::VirtMem;
+use crate::vmcore::{PhysMem, ReadError, Segment, VmcoreInfo};
 
 /// A run of virtual memory that is contiguous in physical memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,30 +54,70 @@ pub trait PageTables {
     fn kernel_base(&self) -> VirtAddr;
 }
 
+/// What there is to find page tables by.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What the kernel says of itself.
+    pub info: &'a VmcoreInfo,
+    /// The segments of the vmcore.
+    pub segments: &'a [Segment],
+    /// The kernel's page size.
+    pub page_size: PageSize,
+    /// Its physical memory: guesses are tried on it.
+    pub mem: &'a dyn PhysMem,
+}
+
+impl Evidence<'_> {
+    /// Whether `tables` lead to the kernel's utsname: the proof of a guess.
+    fn is_proved(&self, tables: &dyn PageTables) -> bool {
+        Utsname::read(&VirtMem::new(self.mem, tables), self.info).is_ok()
+    }
+
+    /// The physical address of `virt` in the first segment that holds it by its virtual address.
+    fn in_segment(&self, virt: u64) -> Option<u64> {
+        self.segments.iter().filter(|s| s.virt != 0).find_map(|s| {
+            let within = virt.checked_sub(s.virt).filter(|w| *w < s.mem_size)?;
+            s.start.raw().checked_add(within)
+        })
+    }
+}
+
 /// What differs between architectures.
 pub trait Arch: Sync {
     /// `utsname.machine`.
     fn name(&self) -> &'static str;
     /// `e_machine` of its vmcores.
     fn elf_machine(&self) -> u16;
-    /// SECTION_SIZE_BITS where VMCOREINFO does not say.
-    fn section_size_bits(&self) -> u32;
+    /// SECTION_SIZE_BITS where VMCOREINFO does not say: what it can be, the most probable first.
+    fn section_size_bits(&self, info: &VmcoreInfo, page_size: PageSize) -> &'static [u32];
     /// MAX_PHYSMEM_BITS where VMCOREINFO does not say.
     fn max_physmem_bits(&self, info: &VmcoreInfo) -> u32;
     /// `phys_base` for the dump's header.
     fn phys_base(&self, info: &VmcoreInfo, segments: &[Segment]) -> u64;
-    /// Finds the kernel's page tables.
+    /// A kernel pointer without the tag that the hardware ignores in it.
+    fn untag(&self, pointer: u64) -> u64 {
+        pointer
+    }
+    /// Finds the kernel's page tables. What was guessed is said in `warnings`.
     ///
     /// # Errors
     /// A sentence that names what is missing.
     fn page_tables(
         &self,
-        info: &VmcoreInfo,
-        segments: &[Segment],
+        dead: &Evidence<'_>,
+        warnings: &mut Vec<String>,
     ) -> Result<Box<dyn PageTables>, String>;
 }
 
 static ARCHES: &[&dyn Arch] = &[&x86_64::X86_64, &aarch64::Aarch64];
+
+/// The architecture of a dump with this `utsname.machine`. QEMU cuts the name off after 6 bytes.
+#[must_use]
+pub fn by_name(machine: &str) -> Option<&'static dyn Arch> {
+    let cut = |a: &&&dyn Arch| machine.len() == 6 && a.name().starts_with(machine);
+    let whole = ARCHES.iter().find(|a| a.name() == machine);
+    whole.or_else(|| ARCHES.iter().find(cut)).copied()
+}
 
 /// The architecture with this `e_machine`.
 #[must_use]

@@ -3,8 +3,8 @@
 //! Upstream: `arch/x86/kernel/vmcore_info_64.c` (`crash_core_64.c`, `machine_kexec_64.c` before) exports `phys_base`, `init_top_pgt`,
 //! `pgtable_l5_enabled`, `sme_mask`; `arch/x86/include/asm/pgtable_64_types.h` has the geometry. Holds for: Linux 4.13 and later.
 
-use super::{Arch, Mapping, PageTables, TranslateError};
-use crate::addr::{PhysAddr, VirtAddr};
+use super::{Arch, Evidence, Mapping, PageTables, TranslateError};
+use crate::addr::{PageSize, PhysAddr, VirtAddr};
 use crate::vmcore::VmcoreInfo;
 use crate::vmcore::{PhysMem, Segment};
 
@@ -38,8 +38,8 @@ impl Arch for X86_64 {
         ELF_MACHINE
     }
 
-    fn section_size_bits(&self) -> u32 {
-        27
+    fn section_size_bits(&self, _info: &VmcoreInfo, _page_size: PageSize) -> &'static [u32] {
+        &[27]
     }
 
     fn max_physmem_bits(&self, info: &VmcoreInfo) -> u32 {
@@ -56,9 +56,10 @@ impl Arch for X86_64 {
 
     fn page_tables(
         &self,
-        info: &VmcoreInfo,
-        segments: &[Segment],
+        dead: &Evidence<'_>,
+        warnings: &mut Vec<String>,
     ) -> Result<Box<dyn PageTables>, String> {
+        let info = dead.info;
         let root = info
             .symbol("init_level4_pgt")
             .or_else(|| info.symbol("init_top_pgt"))
@@ -69,13 +70,30 @@ impl Arch for X86_64 {
                 "SYMBOL(init_top_pgt)={root:x} is not in the kernel image"
             ));
         }
-        let root = (root - KERNEL_MAP).wrapping_add(self.phys_base(info, segments));
-        Ok(Box::new(Tables {
+        let tables = |root: u64, five: bool| Tables {
             root: PhysAddr::new(root & ENTRY_ADDR),
-            five: five_levels(info),
+            five,
             encryption: info.number("sme_mask").unwrap_or(0).cast_unsigned(),
-            kernel_base: kernel_base(info, segments),
-        }))
+            kernel_base: kernel_base(five, dead.segments),
+        };
+        let by_key = (root - KERNEL_MAP).wrapping_add(self.phys_base(info, dead.segments));
+        let said = tables(by_key, five_levels(info));
+        if dead.is_proved(&said) {
+            return Ok(Box::new(said));
+        }
+        for root in [Some(by_key), dead.in_segment(root)].into_iter().flatten() {
+            for guess in [false, true].map(|five| tables(root, five)) {
+                if dead.is_proved(&guess) {
+                    warnings.push(format!(
+                        "VMCOREINFO's phys_base or pgtable_l5_enabled is missing or wrong; tables of {} levels at physical {} were found by trying",
+                        if guess.five { 5 } else { 4 },
+                        guess.root
+                    ));
+                    return Ok(Box::new(guess));
+                }
+            }
+        }
+        Ok(Box::new(said))
     }
 }
 
@@ -84,18 +102,14 @@ fn five_levels(info: &VmcoreInfo) -> bool {
 }
 
 /// The direct map's base from the last segment of RAM that has a direct-map address: with KASLR only the ELF headers know it.
-fn kernel_base(info: &VmcoreInfo, segments: &[Segment]) -> VirtAddr {
+fn kernel_base(five: bool, segments: &[Segment]) -> VirtAddr {
     let from_headers = segments
         .iter()
         .rev()
         .filter(|s| s.virt < KERNEL_MAP && s.virt >= 1 << 63)
         .find_map(|s| s.virt.checked_sub(s.start.raw()))
         .filter(|base| *base >= 1 << 63);
-    VirtAddr::new(from_headers.unwrap_or(if five_levels(info) {
-        PAGE_OFFSET_5
-    } else {
-        PAGE_OFFSET_4
-    }))
+    VirtAddr::new(from_headers.unwrap_or(if five { PAGE_OFFSET_5 } else { PAGE_OFFSET_4 }))
 }
 
 struct Tables {

@@ -5,7 +5,7 @@
 
 use super::Basics;
 use super::virt::VirtMem;
-use crate::addr::VirtAddr;
+use crate::addr::{PhysAddr, VirtAddr};
 use crate::vmcore::{Extents, VmcoreInfo};
 
 /// Bit 0 of `section_mem_map`: the section is there.
@@ -42,22 +42,37 @@ pub struct MemMap {
     doubtful_end: u64,
 }
 
+/// How `SYMBOL(mem_section)` leads to the sections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// An array of pointers to pages of sections.
+    Roots,
+    /// A pointer to that array: 4.15 before the address in VMCOREINFO was corrected.
+    RootsByPointer,
+    /// The array of sections.
+    Array,
+}
+
+#[derive(Clone, Copy)]
 struct Geometry {
-    root: VirtAddr,
-    /// Sections per root page; `None` when the array holds the sections themselves.
-    per_root: Option<u64>,
+    symbol: VirtAddr,
+    /// Sections per root page.
+    per_root: u64,
     /// NR_MEM_SECTIONS: there are no more than this.
     limit: u64,
     section_size: u64,
     map_offset: usize,
     pages_per_section: u64,
     page_struct: u64,
+    /// What fits LENGTH(mem_section), then what else it could be.
+    shapes: [Shape; 3],
 }
 
 impl Geometry {
-    fn from_info(basics: &Basics, info: &VmcoreInfo) -> Result<Self, String> {
+    /// With sections of 2^`section_bits` bytes.
+    fn new(basics: &Basics, info: &VmcoreInfo, section_bits: u32) -> Result<Self, String> {
         let missing = |key: &str| format!("VMCOREINFO lacks {key}");
-        let root = info
+        let symbol = info
             .symbol("mem_section")
             .ok_or_else(|| missing("SYMBOL(mem_section)"))?;
         let section_size = info
@@ -67,15 +82,8 @@ impl Geometry {
             .offset("mem_section.section_mem_map")
             .ok_or_else(|| missing("OFFSET(mem_section.section_mem_map)"))?;
         let page_struct = info.size("page").ok_or_else(|| missing("SIZE(page)"))?;
-        let bits = |key, or| {
-            info.number(key)
-                .and_then(|v| u32::try_from(v).ok())
-                .filter(|v| *v > 0)
-                .unwrap_or(or)
-        };
-        let section_bits = bits("SECTION_SIZE_BITS", basics.arch.section_size_bits());
-        let phys_bits = bits("MAX_PHYSMEM_BITS", basics.arch.max_physmem_bits(info));
-        let page_shift = basics.page_size.shift();
+        let phys_bits =
+            bits(info, "MAX_PHYSMEM_BITS").unwrap_or_else(|| basics.arch.max_physmem_bits(info));
         let fits = section_size <= MAX_SECTION_SIZE
             && (map_offset as u64).saturating_add(8) <= section_size;
         if !fits
@@ -86,24 +94,35 @@ impl Geometry {
                 "VMCOREINFO contradicts itself: mem_section of {section_size} bytes, SECTION_SIZE_BITS {section_bits}, MAX_PHYSMEM_BITS {phys_bits}"
             ));
         }
-        let per_root = basics.page_size.bytes() as u64 / section_size;
         let limit = 1u64 << (phys_bits - section_bits);
-        let roots = limit.div_ceil(per_root);
-        let extreme = info.length("mem_section").is_none_or(|len| len == roots);
+        let shapes = if info.length("mem_section") == Some(limit) {
+            [Shape::Array, Shape::Roots, Shape::RootsByPointer]
+        } else {
+            [Shape::Roots, Shape::RootsByPointer, Shape::Array]
+        };
         Ok(Self {
-            root: VirtAddr::new(root),
-            per_root: extreme.then_some(per_root),
+            symbol: VirtAddr::new(basics.arch.untag(symbol)),
+            per_root: basics.page_size.bytes() as u64 / section_size,
             limit,
             section_size,
             map_offset,
-            pages_per_section: 1 << (section_bits - page_shift),
+            pages_per_section: 1 << (section_bits - basics.page_size.shift()),
             page_struct,
+            shapes,
         })
     }
 }
 
+fn bits(info: &VmcoreInfo, key: &str) -> Option<u32> {
+    let value = u32::try_from(info.number(key)?).ok()?;
+    (value > 0).then_some(value)
+}
+
 impl MemMap {
     /// Reads the section table up to `max_mapnr` and keeps the sections that overlap `extents`.
+    ///
+    /// Where VMCOREINFO does not say how the table is to be read, the first way that makes sense for all memory of the vmcore is
+    /// taken, else the one that makes sense for most.
     ///
     /// # Errors
     /// A sentence that says why there is no usable table.
@@ -114,46 +133,94 @@ impl MemMap {
         extents: &Extents,
         max_mapnr: u64,
     ) -> Result<Self, String> {
-        let geometry = Geometry::from_info(basics, info)?;
-        let count = max_mapnr
-            .div_ceil(geometry.pages_per_section)
-            .min(geometry.limit);
-        let mut map = Self::default();
-        match geometry.per_root {
-            None => map.read_sections(mem, basics, &geometry, geometry.root, 0..count, extents)?,
-            Some(per_root) => {
-                let roots = count.div_ceil(per_root);
-                let mut array =
-                    super::virt::Window::new(mem, geometry.root, roots.saturating_mul(8));
-                for root in 0..roots {
-                    let numbers = root * per_root..((root + 1) * per_root).min(count);
-                    let page = array.read_u64(root * 8).ok();
-                    if page == Some(0) {
-                        continue;
-                    }
-                    let Some(page) = page.filter(|page| *page >= basics.kernel_base.raw()) else {
-                        map.doubt(numbers.end * geometry.pages_per_section);
-                        continue;
-                    };
-                    map.read_sections(
-                        mem,
-                        basics,
-                        &geometry,
-                        VirtAddr::new(page),
-                        numbers,
-                        extents,
-                    )?;
+        let said = bits(info, "SECTION_SIZE_BITS");
+        let guesses = basics.arch.section_size_bits(info, basics.page_size);
+        let mut best: Option<(Self, u64)> = None;
+        let all = data_bytes(extents, 0, u64::MAX);
+        for &section_bits in said.as_ref().map_or(guesses, std::slice::from_ref) {
+            let geometry = Geometry::new(basics, info, section_bits)?;
+            for shape in geometry.shapes {
+                let map = Self::read_as(shape, mem, basics, &geometry, extents, max_mapnr)?;
+                let covered = map.data_bytes(extents, basics);
+                let is_sound = map.end.is_some() && map.nonsense == 0;
+                if is_sound && (said.is_some() || covered == all) {
+                    return Ok(map.up_to(max_mapnr));
+                }
+                // The first may be damaged and still be the best; others are believed only when all of them makes sense.
+                if best
+                    .as_ref()
+                    .is_none_or(|(_, most)| is_sound && covered > *most)
+                {
+                    best = Some((map, covered));
                 }
             }
         }
+        let map = best.map(|(map, _)| map).unwrap_or_default();
         if map.end.is_none() {
             return Err(format!(
                 "no memory section has struct pages ({} have nonsense addresses)",
                 map.nonsense
             ));
         }
-        if let Some(end) = map.end.as_mut() {
-            *end = (*end).max(map.doubtful_end).min(max_mapnr);
+        Ok(map.up_to(max_mapnr))
+    }
+
+    fn up_to(mut self, max_mapnr: u64) -> Self {
+        self.end = self
+            .end
+            .map(|end| end.max(self.doubtful_end).min(max_mapnr));
+        self
+    }
+
+    /// Bytes of the vmcore's memory that the sections cover.
+    fn data_bytes(&self, extents: &Extents, basics: &Basics) -> u64 {
+        let shift = basics.page_size.shift();
+        self.sections
+            .iter()
+            .map(|s| data_bytes(extents, s.start << shift, s.end << shift))
+            .sum()
+    }
+
+    fn read_as(
+        shape: Shape,
+        mem: &VirtMem<'_>,
+        basics: &Basics,
+        geometry: &Geometry,
+        extents: &Extents,
+        max_mapnr: u64,
+    ) -> Result<Self, String> {
+        let count = max_mapnr
+            .div_ceil(geometry.pages_per_section)
+            .min(geometry.limit);
+        let mut map = Self::default();
+        let array = match shape {
+            Shape::Array => {
+                map.read_sections(mem, basics, geometry, geometry.symbol, 0..count, extents)?;
+                return Ok(map);
+            }
+            Shape::Roots => Some(geometry.symbol),
+            Shape::RootsByPointer => {
+                let pointer = mem.read_u64(geometry.symbol).ok();
+                pointer.and_then(|raw| basics.pointer(raw))
+            }
+        };
+        let Some(array) = array else {
+            return Ok(map);
+        };
+        let roots = count.div_ceil(geometry.per_root);
+        let mut array = super::virt::Window::new(mem, array, roots.saturating_mul(8));
+        for root in 0..roots {
+            let first = root * geometry.per_root;
+            let numbers = first..(first + geometry.per_root).min(count);
+            let page = array.read_u64(root * 8).ok();
+            if page == Some(0) {
+                continue;
+            }
+            let Some(page) = page.and_then(|raw| basics.pointer(raw)) else {
+                map.doubt(numbers.end * geometry.pages_per_section);
+                continue;
+            };
+            map.read_sections(mem, basics, geometry, page, numbers, extents)?;
         }
         Ok(map)
     }
@@ -193,10 +260,10 @@ impl MemMap {
             }
             let bytes = start.wrapping_mul(geometry.page_struct);
             let mem_map = (coded & SECTION_MAP_MASK).wrapping_add(bytes);
-            if mem_map < basics.kernel_base.raw() {
+            let Some(mem_map) = basics.pointer(mem_map) else {
                 self.doubt(end);
                 continue;
-            }
+            };
             self.end = Some(end);
             let shift = basics.page_size.shift();
             if extents.has_data(start << shift, end << shift) {
@@ -206,7 +273,7 @@ impl MemMap {
                 self.sections.push(Section {
                     start,
                     end,
-                    mem_map: VirtAddr::new(mem_map),
+                    mem_map,
                 });
             }
         }
@@ -214,10 +281,25 @@ impl MemMap {
     }
 }
 
+/// Bytes of `start..end` that are in the vmcore file.
+fn data_bytes(extents: &Extents, start: u64, end: u64) -> u64 {
+    let (mut at, mut bytes) = (start, 0u64);
+    while let Some(extent) = extents
+        .at_or_after(PhysAddr::new(at))
+        .filter(|e| e.start < end)
+    {
+        if extent.offset.is_some() {
+            bytes = bytes.saturating_add(extent.end.min(end) - extent.start.max(start));
+        }
+        at = extent.end;
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::addr::{PageSize, PhysAddr};
+    use crate::addr::PageSize;
     use crate::arch::{self, Mapping, PageTables, TranslateError};
     use crate::vmcore::{PhysMem, ReadError, ReadFault, Segment};
     use std::collections::HashMap;

@@ -19,3 +19,12 @@ pub struct Basics {
     /// The lowest address that a pointer to data can have.
     pub kernel_base: VirtAddr,
 }
+
+impl Basics {
+    /// A pointer read from the kernel's memory, without its tag; `None` when it cannot be one.
+    #[must_use]
+    pub fn pointer(&self, raw: u64) -> Option<VirtAddr> {
+        let addr = VirtAddr::new(self.arch.untag(raw));
+        (addr >= self.kernel_base).then_some(addr)
+    }
+}
