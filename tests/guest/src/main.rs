@@ -70,7 +70,7 @@ fn guest() -> Result<()> {
         setup::disk(disk)?;
     }
     if words.workload {
-        workload::run(words.sentinels, words.disk.is_some());
+        workload::run(&words);
     }
     if !arm(&words) {
         return Ok(());

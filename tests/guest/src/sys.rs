@@ -8,13 +8,29 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// Size of a small page of the guest (x86_64 and arm64 with 4K pages).
+/// The smallest page of all kernels here; see [`page_size`].
 pub(crate) const PAGE: usize = 4096;
-/// Size of a huge page of the guest.
-pub(crate) const HUGE: usize = 2 << 20;
+/// Size of a gigantic page of x86_64, and of arm64 with pages of 4 KiB.
+const GIGANTIC: usize = 1 << 30;
+
+/// Bytes of a page of the running kernel.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: a library call without pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(PAGE).max(PAGE)
+}
+
+/// Bytes of a huge page of the running kernel: one table full of pages.
+pub(crate) fn huge_page() -> usize {
+    let page = page_size();
+    page * (page / 8)
+}
 
 /// What kind of anonymous memory to map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +39,21 @@ pub(crate) enum Kind {
     Small,
     /// Transparent huge pages, aligned so that the kernel can use them from the first byte.
     Huge,
+    /// Whatever the kernel finds right, aligned to a huge page.
+    Aligned,
     /// Huge pages of the hugetlb pool.
     Hugetlb,
+    /// Pages of 1 GiB of their hugetlb pool.
+    Gigantic,
+}
+
+/// How the kernel is told that memory failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// An error that was found in the page.
+    Hard = 100,
+    /// Errors that were corrected: the content moves.
+    Soft = 101,
 }
 
 /// A writable map. It is unmapped only by [`Map::unmap`]: what the workload makes stays until the panic.
@@ -40,25 +69,42 @@ impl Map {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         match kind {
             Kind::Small => {
-                let map = Self::raw(None, len.next_multiple_of(PAGE), flags, -1)?;
+                let map = Self::raw(None, len.next_multiple_of(page_size()), flags, -1)?;
                 map.advise(libc::MADV_NOHUGEPAGE)?;
                 Ok(map)
             }
             Kind::Huge => {
-                let len = len.next_multiple_of(HUGE);
-                let map = Self::raw(None, len + HUGE, flags, -1)?;
-                let start = (map.start as usize).next_multiple_of(HUGE) as *mut libc::c_void;
-                let map = Map { start, len };
+                let map = Self::aligned(len.next_multiple_of(huge_page()))?;
                 map.advise(libc::MADV_HUGEPAGE)?;
                 Ok(map)
             }
+            Kind::Aligned => Self::aligned(len.next_multiple_of(page_size())),
             Kind::Hugetlb => Self::raw(
                 None,
-                len.next_multiple_of(HUGE),
+                len.next_multiple_of(huge_page()),
                 flags | libc::MAP_HUGETLB,
                 -1,
             ),
+            Kind::Gigantic => Self::raw(
+                None,
+                len.next_multiple_of(GIGANTIC),
+                flags | libc::MAP_HUGETLB | libc::MAP_HUGE_1GB,
+                -1,
+            ),
         }
+    }
+
+    /// Private anonymous memory that begins where a huge page can.
+    fn aligned(len: usize) -> Result<Self> {
+        let huge = huge_page();
+        let map = Self::raw(
+            None,
+            len + huge,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+        )?;
+        let start = (map.start as usize).next_multiple_of(huge) as *mut libc::c_void;
+        Ok(Map { start, len })
     }
 
     /// Maps `len` bytes of small anonymous pages at a fixed address that must be unused.
@@ -88,15 +134,36 @@ impl Map {
         Ok(Map { start, len })
     }
 
+    /// Lets the kernel merge equal pages.
+    pub(crate) fn merge(&self) -> Result<()> {
+        self.advise(libc::MADV_MERGEABLE)
+    }
+
+    /// Has the pages written to swap.
+    pub(crate) fn page_out(&self) -> Result<()> {
+        self.advise(libc::MADV_PAGEOUT)
+    }
+
+    /// Tells the kernel that memory failed. The pages must not be read afterwards: that would be answered with SIGBUS.
+    pub(crate) fn poison(&self, offset: usize, len: usize, how: Poison) -> Result<()> {
+        let end = offset.checked_add(len).context("the range is too long")?;
+        ensure!(end <= self.len, "the range is outside of the map");
+        // SAFETY: `start + offset` is inside of our own map, checked above. The kernel unmaps or moves the pages.
+        let result = unsafe { libc::madvise(self.start.byte_add(offset), len, how as libc::c_int) };
+        succeeded(result, "madvise")
+    }
+
+    /// Keeps the pages in memory.
+    pub(crate) fn lock(&self) -> Result<()> {
+        // SAFETY: the range is our own map; its contents do not change.
+        let result = unsafe { libc::mlock(self.start, self.len) };
+        succeeded(result, "mlock")
+    }
+
     fn advise(&self, advice: libc::c_int) -> Result<()> {
         // SAFETY: the range is our own map; the advices used here change no contents.
         let result = unsafe { libc::madvise(self.start, self.len, advice) };
-        ensure!(
-            result == 0,
-            "madvise {advice} failed: {}",
-            io::Error::last_os_error()
-        );
-        Ok(())
+        succeeded(result, "madvise").with_context(|| format!("advice {advice}"))
     }
 
     /// The user virtual address of the first byte.
@@ -158,6 +225,40 @@ impl Drop for Window {
         // SAFETY: the range is our own map and no reference into it outlives `self`.
         unsafe { libc::munmap(self.start, self.len) };
     }
+}
+
+/// Survives the signal that comes when poisoned memory was this process's.
+pub(crate) fn survive_poison() -> Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGBUS, &handler) }.context("cannot handle SIGBUS")?;
+    Ok(())
+}
+
+/// Uses a file as swap.
+pub(crate) fn swap_on(file: &Path) -> Result<()> {
+    let file = CString::new(file.as_os_str().as_bytes())?;
+    // SAFETY: `file` is a NUL-terminated name that is only read.
+    let result = unsafe { libc::swapon(file.as_ptr(), 0) };
+    succeeded(result, "swapon")
+}
+
+/// Reads of this file bring in one page each.
+pub(crate) fn no_readahead(file: &File) -> Result<()> {
+    // SAFETY: a system call without pointers, on an open file.
+    let error = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+    ensure!(error == 0, "posix_fadvise failed: error {error}");
+    Ok(())
+}
+
+fn succeeded(result: libc::c_int, call: &str) -> Result<()> {
+    ensure!(result == 0, "{call} failed: {}", io::Error::last_os_error());
+    Ok(())
 }
 
 /// A new private System V message queue; it lives until the kernel dies.

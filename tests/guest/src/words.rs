@@ -5,6 +5,12 @@
 pub(crate) struct Words {
     /// `guest.workload=`: make the sentinel pages.
     pub(crate) workload: bool,
+    /// `guest.kinds=`: make the rarer kinds of pages too.
+    pub(crate) kinds: bool,
+    /// `guest.balloon=`: MiB that the host takes.
+    pub(crate) balloon: u32,
+    /// `guest.slow=`: a block device that answers after a second at the earliest.
+    pub(crate) slow: Option<String>,
     /// `guest.sentinels=`: pages of each class.
     pub(crate) sentinels: u32,
     /// `guest.disk=`: ext4 device mounted at `/mnt`, `none` for no disk.
@@ -45,6 +51,9 @@ impl Default for Words {
     fn default() -> Self {
         Words {
             workload: true,
+            kinds: false,
+            balloon: 0,
+            slow: None,
             sentinels: 1200,
             disk: Some("/dev/vda".into()),
             host: "guest".into(),
@@ -78,6 +87,9 @@ impl Words {
     fn set(&mut self, key: &str, value: &str) -> Option<()> {
         match (key, value) {
             ("workload", "0" | "1") => self.workload = value == "1",
+            ("kinds", "0" | "1") => self.kinds = value == "1",
+            ("balloon", _) => self.balloon = value.parse().ok()?,
+            ("slow", _) => self.slow = Some(value.to_owned()),
             ("sentinels", _) => self.sentinels = value.parse().ok()?,
             ("disk", "none") => self.disk = None,
             ("disk", _) => self.disk = Some(value.to_owned()),
@@ -110,13 +122,16 @@ mod tests {
     #[test]
     fn every_word_is_understood() {
         let (words, unknown) = Words::parse(
-            "quiet guest.workload=0 guest.sentinels=7 guest.disk=none guest.host=../x guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
+            "quiet guest.workload=0 guest.kinds=1 guest.balloon=64 guest.slow=/dev/vdd guest.sentinels=7 guest.disk=none guest.host=../x guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
         );
         assert_eq!(unknown, Vec::<String>::new());
         assert_eq!(
             words,
             Words {
                 workload: false,
+                kinds: true,
+                balloon: 64,
+                slow: Some("/dev/vdd".into()),
                 sentinels: 7,
                 disk: None,
                 host: "../x".into(),

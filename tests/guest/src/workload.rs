@@ -1,4 +1,13 @@
-//! The workload: sentinel pages of every class, filled in place so that no second copy stays in memory.
+//! The workload: sentinel pages of every class, filled in place so that no second copy stays in memory, and the rarer kinds of pages.
+
+mod blocks;
+mod census;
+mod huge;
+mod kinds;
+mod merged;
+mod poison;
+mod swap;
+mod waiters;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -9,20 +18,33 @@ use anyhow::{Context, Result, ensure};
 
 use crate::say;
 use crate::sentinel::{Class, fill};
-use crate::sys::{self, HUGE, Kind, Map, PAGE};
+use crate::sys::{self, Kind, Map, huge_page, page_size};
+use crate::words::Words;
 
 /// Where the page-cache files are.
 const DIRECTORY: &str = "/mnt/guest";
 /// Bytes of a `struct msg_msg` before its text: with them a message of 4048 bytes fills one 4 KiB slab object.
 const MESSAGE_HEADER: usize = 48;
+/// Bytes of that object.
+const OBJECT: usize = 4096;
 /// Pages freed after the sentinels of class free: they push those out of the per-CPU lists into the buddy lists.
 const FLUSH_PAGES: usize = 6144;
 
 /// Makes so many pages of a class, or a few more, and tells how many.
 type Make = fn(u32) -> Result<u32>;
 
-/// Makes every class but free. What it maps stays mapped.
-pub(crate) fn run(count: u32, disk: bool) {
+/// Makes every class but free, and the kinds that the words want. What it maps stays mapped.
+pub(crate) fn run(words: &Words) {
+    if words.kinds {
+        kinds::before(words);
+    }
+    sentinels(words.sentinels, words.disk.is_some());
+    if words.kinds {
+        kinds::after(words);
+    }
+}
+
+fn sentinels(count: u32, disk: bool) {
     let classes: [(Class, Make); 8] = [
         (Class::Hugetlb, hugetlb),
         (Class::Thp, thp),
@@ -48,8 +70,8 @@ pub(crate) fn free(count: u32) -> Result<u32> {
     let mut map = Map::anonymous(bytes(count), Kind::Small)?;
     fill_pages(map.bytes(), Class::Free)?;
     // Touched last, so that no sentinel waits in a list of pages on their way to the LRU, which hold a reference.
-    let mut flush = Map::anonymous(FLUSH_PAGES * PAGE, Kind::Small)?;
-    for page in flush.bytes().chunks_exact_mut(PAGE) {
+    let mut flush = Map::anonymous(FLUSH_PAGES * page_size(), Kind::Small)?;
+    for page in flush.bytes().chunks_exact_mut(page_size()) {
         page[0] = 1;
     }
     map.unmap();
@@ -73,7 +95,7 @@ fn anon(count: u32) -> Result<u32> {
 fn zero(count: u32) -> Result<u32> {
     let mut map = Map::anonymous(bytes(count), Kind::Small)?;
     // A write of zero still makes the kernel give a page of its own.
-    for page in map.bytes().chunks_exact_mut(PAGE) {
+    for page in map.bytes().chunks_exact_mut(page_size()) {
         page.copy_within(0..1, 1);
     }
     Ok(count)
@@ -86,7 +108,7 @@ fn thp(count: u32) -> Result<u32> {
     let mut map = Map::anonymous(bytes(count), Kind::Huge)?;
     let made = fill_pages(map.bytes(), Class::Thp)?;
     let huge = anon_huge_bytes()?;
-    let wanted = bytes(count).next_multiple_of(HUGE);
+    let wanted = bytes(count).next_multiple_of(huge_page());
     ensure!(
         huge >= wanted,
         "only {huge} of {wanted} bytes are in huge pages; give the guest more memory"
@@ -106,11 +128,11 @@ fn anon_huge_bytes() -> Result<usize> {
 }
 
 fn hugetlb(count: u32) -> Result<u32> {
-    let pages = bytes(count).div_ceil(HUGE);
-    set("/proc/sys/vm/nr_hugepages", &pages.to_string())?;
-    let got: usize = fs::read_to_string("/proc/sys/vm/nr_hugepages")?
-        .trim()
-        .parse()?;
+    let file = "/proc/sys/vm/nr_hugepages";
+    let read = || -> Result<usize> { Ok(fs::read_to_string(file)?.trim().parse()?) };
+    let pages = read()? + bytes(count).div_ceil(huge_page());
+    set(file, &pages.to_string())?;
+    let got = read()?;
     ensure!(
         got >= pages,
         "only {got} of {pages} huge pages; give the guest more memory"
@@ -132,29 +154,31 @@ fn tmpfs(count: u32) -> Result<u32> {
 }
 
 fn slab(count: u32) -> Result<u32> {
+    // A larger page holds several objects, the first of which is where a sentinel is looked for.
+    let objects = count * u32::try_from(page_size() / OBJECT)?;
     set(
         "/proc/sys/kernel/msgmnb",
-        &(bytes(count) + PAGE).to_string(),
+        &((objects as usize + 1) * OBJECT).to_string(),
     )?;
     let queue = sys::message_queue()?;
     // The type, then the text; the sentinel starts at object offset 64.
-    let mut message = vec![0u8; 8 + PAGE - MESSAGE_HEADER];
+    let mut message = vec![0u8; 8 + OBJECT - MESSAGE_HEADER];
     message[0] = 1;
-    for index in 0..count {
+    for index in 0..objects {
         fill(&mut message[8 + 64 - MESSAGE_HEADER..], Class::Slab, index);
         sys::send_message(queue, &message)?;
     }
     scrub(&mut message);
-    Ok(count)
+    Ok(objects)
 }
 
 /// ext4 attaches buffer heads to the pages of a buffered write.
 fn cache_private(count: u32) -> Result<u32> {
     let file = create("cache-private", 0)?;
-    let mut page = vec![0u8; PAGE];
+    let mut page = vec![0u8; page_size()];
     for index in 0..count {
         fill(&mut page, Class::CachePrivate, index);
-        file.write_all_at(&page, u64::from(index) * PAGE as u64)?;
+        file.write_all_at(&page, u64::from(index) * page_size() as u64)?;
     }
     scrub(&mut page);
     file.sync_all()?;
@@ -173,7 +197,7 @@ fn cache(count: u32) -> Result<u32> {
     let file = File::open(Path::new(DIRECTORY).join("cache"))?;
     let mut byte = [0u8];
     for index in 0..count {
-        file.read_exact_at(&mut byte, u64::from(index) * PAGE as u64 + 100)?;
+        file.read_exact_at(&mut byte, u64::from(index) * page_size() as u64 + 100)?;
     }
     // An open file keeps its inode, and with it the pages.
     std::mem::forget(file);
@@ -194,7 +218,7 @@ fn create(name: &str, flags: i32) -> Result<File> {
 
 fn fill_pages(bytes: &mut [u8], class: Class) -> Result<u32> {
     let mut index = 0;
-    for page in bytes.chunks_exact_mut(PAGE) {
+    for page in bytes.chunks_exact_mut(page_size()) {
         fill(page, class, index);
         index += 1;
     }
@@ -208,7 +232,7 @@ fn scrub(buffer: &mut [u8]) {
 }
 
 fn bytes(pages: u32) -> usize {
-    pages as usize * PAGE
+    pages as usize * page_size()
 }
 
 fn set(path: &str, value: &str) -> Result<()> {
