@@ -155,14 +155,6 @@ fn bad_input_leaves_nothing() {
     scene.nothing_left();
 }
 
-#[test]
-fn a_dump_is_no_vmcore() {
-    let scene = Scene::new();
-    scene.run(&["dump", "vmcore.elf", "first"]).succeeds();
-    scene.run(&["dump", "first", "dump"]).fails(2, &["first"]);
-    scene.nothing_left();
-}
-
 /// The headers are whole, the memory is not: what is there is saved, under the name of an incomplete dump.
 #[test]
 fn a_truncated_vmcore_never_gets_the_final_name() {

@@ -5,7 +5,7 @@ use super::{Done, Failure, complain, files, help, print};
 use crate::dump::{DeadKernel, DumpError};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(args: Vec<OsString>) -> Done {
     let args = Simple::parse(args, false)?;
@@ -13,11 +13,11 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
         return print(help::DMESG);
     }
     match args.files.as_slice() {
-        [vmcore] => {
-            let kernel = files::open(vmcore)?;
+        vmcores if !vmcores.is_empty() && files::are_parts(vmcores) => {
+            let kernel = files::open_all(vmcores)?;
             write(&kernel, &mut io::stdout().lock())
         }
-        [vmcore, out] => save(vmcore, out, false),
+        [vmcores @ .., out] if !vmcores.is_empty() => save(vmcores, out, false),
         files => Err(Failure::Usage(format!(
             "expected VMCORE and perhaps OUT, found {} file name(s)",
             files.len()
@@ -26,9 +26,11 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
 }
 
 /// Writes the log to a file; a failed one is removed.
-pub(super) fn save(vmcore: &Path, out: &Path, replace: bool) -> Done {
-    files::refuse_input(vmcore, out)?;
-    let kernel = files::open(vmcore)?;
+pub(super) fn save(vmcores: &[PathBuf], out: &Path, replace: bool) -> Done {
+    for vmcore in vmcores {
+        files::refuse_input(vmcore, out)?;
+    }
+    let kernel = files::open_all(vmcores)?;
     let file = files::create(out, replace).map_err(|e| files::output_failed(out, &e))?;
     let result = write(&kernel, &mut file.file());
     if result.is_err() {

@@ -1,17 +1,15 @@
 //! `baredump dump`, and the makedumpfile-compatible form.
 
-use super::files::{
-    create, discard, make_way, open, output_failed, refuse_input, refuse_special, sync_directory,
-};
-use super::options::{COMMON, DumpOptions, PROGRESS, REPORT};
+use super::files::{create, discard, open_all, output_failed, refuse_input, refuse_special};
+use super::options::{COMMON, DumpOptions, Format, PROGRESS, REPORT};
+use super::output::{self, incomplete_name, is_device};
 use super::{Done, Failure, complain, help, print};
 use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
+use crate::format::Out;
 use crate::progress::Terminal;
-use crate::target::FileOut;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Writes under the incomplete name and renames.
@@ -25,43 +23,23 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
             "the log is written by 'baredump dmesg', the version by 'baredump --version'".into(),
         ));
     }
-    let (vmcore, out) = options.two_files()?;
-    if !options.force && fs::symlink_metadata(out).is_ok() {
-        return Err(Failure::Usage(format!(
-            "{} exists: name another file, or replace it with -f",
-            out.display()
-        )));
-    }
-    let mut incomplete = out.clone().into_os_string();
-    incomplete.push("-incomplete");
-    let incomplete = PathBuf::from(incomplete);
-    refuse_special(out)?;
-    refuse_input(vmcore, out)?;
-    refuse_input(vmcore, &incomplete)?;
-    let kernel = open(vmcore)?;
-    // What is there may be a partial dump that somebody kept.
-    let file = make_way(&incomplete, options.force)
-        .and_then(|()| create(&incomplete, false))
-        .map_err(|e| output_failed(&incomplete, &e))?;
-    let result = write(&kernel, &options, &file);
-    let summary = match result {
-        Ok(summary) => summary,
-        Err(failure) => {
-            discard(&incomplete, &file);
-            return Err(failure);
-        }
+    let (vmcores, out) = options.vmcores_and_out()?;
+    let Some(out) = out else {
+        output::refuse_terminal()?;
+        return output::to_stdout(&Job::new(open_all(vmcores)?, &options));
     };
-    file.file()
-        .sync_all()
-        .map_err(|e| output_failed(&incomplete, &e))?;
-    if let Outcome::Partial(why) = &summary.outcome {
-        return Err(Failure::Partial(format!(
-            "partial dump kept as {}: {why}",
-            incomplete.display()
-        )));
+    if options.flatten && is_device(out) {
+        return output::to_device(&Job::new(open_all(vmcores)?, &options), out);
     }
-    fs::rename(&incomplete, out).map_err(|e| output_failed(out, &e))?;
-    sync_directory(out).map_err(|e| output_failed(out, &e))
+    if !options.force && fs::symlink_metadata(out).is_ok() {
+        return Err(output_failed(out, &io::ErrorKind::AlreadyExists.into()));
+    }
+    refuse_special(out)?;
+    for vmcore in vmcores {
+        refuse_input(vmcore, out)?;
+        refuse_input(vmcore, &incomplete_name(out))?;
+    }
+    output::to_file(&Job::new(open_all(vmcores)?, &options), out)
 }
 
 /// makedumpfile's command line: written in place, its defaults and its exit codes.
@@ -77,14 +55,26 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
             " (makedumpfile-compatible)\n"
         ));
     }
-    let (vmcore, out) = options.two_files()?;
-    if options.dmesg_only {
-        return super::dmesg::save(vmcore, out, options.force);
+    if options.rearrange {
+        return super::rearrange::compatible(&options.files, options.force);
     }
-    refuse_input(vmcore, out)?;
-    let kernel = open(vmcore)?;
+    let (vmcores, out) = options.vmcores_and_out()?;
+    if options.dmesg_only {
+        return match out {
+            Some(out) => super::dmesg::save(vmcores, out, options.force),
+            None => super::dmesg::run(vmcores.iter().map(OsString::from).collect()),
+        };
+    }
+    let Some(out) = out else {
+        output::refuse_terminal()?;
+        return output::to_stdout(&Job::new(open_all(vmcores)?, &options));
+    };
+    for vmcore in vmcores {
+        refuse_input(vmcore, out)?;
+    }
+    let job = Job::new(open_all(vmcores)?, &options);
     let file = create(out, options.force).map_err(|e| output_failed(out, &e))?;
-    let summary = write(&kernel, &options, &file).inspect_err(|_| discard(out, &file))?;
+    let summary = output::in_place(&job, &file, out).inspect_err(|_| discard(out, &file))?;
     match summary.outcome {
         Outcome::Complete => Ok(()),
         Outcome::Partial(why) => Err(Failure::Partial(format!(
@@ -94,7 +84,29 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
     }
 }
 
-fn write(kernel: &DeadKernel, asked: &DumpOptions, out: &FileOut) -> Result<Summary, Failure> {
+/// A vmcore that was opened, and what to make of it.
+pub(super) struct Job<'a> {
+    kernel: DeadKernel,
+    pub(super) asked: &'a DumpOptions,
+}
+
+impl<'a> Job<'a> {
+    fn new(kernel: DeadKernel, asked: &'a DumpOptions) -> Self {
+        Self { kernel, asked }
+    }
+
+    /// Writes the dump; `sparse` says that what is not written to `out` is zeros.
+    pub(super) fn write(&self, out: &dyn Out, sparse: bool) -> Result<Summary, Failure> {
+        write(&self.kernel, self.asked, out, sparse)
+    }
+}
+
+fn write(
+    kernel: &DeadKernel,
+    asked: &DumpOptions,
+    out: &dyn Out,
+    sparse: bool,
+) -> Result<Summary, Failure> {
     for warning in kernel.warnings() {
         complain(&format!("warning: {warning}"));
     }
@@ -110,10 +122,14 @@ fn write(kernel: &DeadKernel, asked: &DumpOptions, out: &FileOut) -> Result<Summ
         asked.messages & PROGRESS == 0,
     );
     let began = Instant::now();
-    let result = dump::dump(kernel, &options, out, &mut terminal);
+    let result = match asked.format {
+        Format::Kdump => dump::dump(kernel, &options, out, &mut terminal),
+        Format::Elf => dump::dump_elf(kernel, &options, out, &mut terminal),
+        Format::Raw => dump::copy_raw(kernel, sparse, out, &mut terminal),
+    };
     terminal.end();
     let summary = result.map_err(|e| match e {
-        DumpError::Input(_) | DumpError::Nothing => Failure::Input(e.to_string()),
+        DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => Failure::Input(e.to_string()),
         e => Failure::Failed(e.to_string()),
     })?;
     for warning in &summary.warnings {
@@ -149,6 +165,7 @@ fn report(summary: &Summary, seconds: f64, detail: bool) {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     /// One page of memory without VMCOREINFO.
     fn vmcore() -> Vec<u8> {

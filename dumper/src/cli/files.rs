@@ -1,22 +1,38 @@
 //! The files that the commands read and write.
 
 use super::{Done, Failure};
-use crate::dump::DeadKernel;
-use crate::format::kdump::{Dump, ReadError};
-use crate::target::{FileIn, FileOut};
+use crate::dump::{self, DeadKernel, Opened};
+use crate::target::FileOut;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Opens a vmcore; what is no vmcore is unusable input.
-pub(super) fn open(vmcore: &Path) -> Result<DeadKernel, Failure> {
-    DeadKernel::open(vmcore, true).map_err(|e| Failure::Input(format!("{}: {e}", vmcore.display())))
+/// Opens a vmcore, or the parts of a split one; what is no vmcore is unusable input.
+pub(super) fn open_all(vmcores: &[PathBuf]) -> Result<DeadKernel, Failure> {
+    let opened = open_any(vmcores)?;
+    Ok(DeadKernel::understand(opened.into_vmcore(), true))
 }
 
-/// Opens a dump.
-pub(super) fn open_dump(path: &Path) -> Result<Dump, ReadError> {
-    Dump::open(Box::new(FileIn::open(path)?))
+/// The same, not yet understood.
+pub(super) fn open_any(paths: &[PathBuf]) -> Result<Opened, Failure> {
+    dump::open(paths).map_err(|e| Failure::Input(format!("{}: {e}", names(paths))))
+}
+
+/// File names as one text.
+pub(super) fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// Whether all of `paths`, the last of them too, are input: one file, or the parts of a split dump.
+pub(super) fn are_parts(paths: &[PathBuf]) -> bool {
+    let is_dump = |path: &PathBuf| {
+        let mut first = [0; 8];
+        let unwrapped = dump::unwrap(path);
+        unwrapped.is_ok_and(|u| u.file.read_at(0, &mut first).is_ok() && first == *b"KDUMP   ")
+    };
+    paths.len() < 2 || paths.last().is_some_and(is_dump)
 }
 
 /// A new file, or with `replace` an emptied old one.

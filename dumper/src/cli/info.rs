@@ -1,11 +1,12 @@
 //! `baredump info`: what a vmcore or a dump holds.
 
+use super::files::{names, open_any};
 use super::options::Simple;
 use super::{Done, Failure, help, print};
 use crate::compress::Compression;
-use crate::dump::DeadKernel;
-use crate::format::kdump::{Dump, ReadError};
-use crate::vmcore::VmcoreInfo;
+use crate::dump::{DeadKernel, Opened};
+use crate::format::kdump::Dump;
+use crate::vmcore::{Vmcore, VmcoreInfo};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,6 +16,12 @@ use std::path::Path;
 struct Facts {
     file: String,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    around: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_version: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,12 +56,17 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     if args.help {
         return print(help::INFO);
     }
-    let path = args.one_file("FILE")?;
-    let facts = match super::files::open_dump(path) {
-        Ok(dump) => of_dump(path, &dump),
-        Err(ReadError::NotADump(_)) => of_vmcore(path)?,
-        Err(e) => return Err(Failure::Input(format!("{}: {e}", path.display()))),
+    if args.files.is_empty() {
+        return Err(Failure::Usage(
+            "expected FILE, or the parts of a split dump".into(),
+        ));
+    }
+    let mut facts = match open_any(&args.files)? {
+        Opened::Dump(dump) => of_dump(&dump),
+        Opened::Elf(core) => of_vmcore(*core),
     };
+    facts.file = names(&args.files);
+    facts.around = args.files.first().and_then(|path| around(path));
     let value = serde_json::to_value(&facts).map_err(|e| Failure::Failed(e.to_string()))?;
     if args.json {
         return print(&format!("{value:#}\n"));
@@ -76,7 +88,13 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     print(&text)
 }
 
-fn of_dump(path: &Path, dump: &Dump) -> Facts {
+/// What is around the vmcore in a file.
+fn around(path: &Path) -> Option<String> {
+    let around = crate::dump::unwrap(path).ok()?.around;
+    (!around.is_empty()).then(|| around.join(", "))
+}
+
+fn of_dump(dump: &Dump) -> Facts {
     let text = |index| Some(dump.utsname(index)).filter(|s| !s.is_empty());
     let info = dump
         .vmcoreinfo()
@@ -88,7 +106,6 @@ fn of_dump(path: &Path, dump: &Dump) -> Facts {
         .iter()
         .find(|(_, _, flag)| *flag != 0 && dump.status() & flag != 0);
     Facts {
-        file: path.display().to_string(),
         kind: "kdump-compressed dump",
         architecture: text(4),
         kernel_release: text(2),
@@ -104,15 +121,17 @@ fn of_dump(path: &Path, dump: &Dump) -> Facts {
         pages: Some(dump.kept().count()),
         complete: Some(!dump.is_incomplete()),
         file_bytes: Some(dump.len()),
+        header_version: Some(dump.version()),
+        files: Some(dump.files()).filter(|n| *n > 1),
+        warnings: dump.cut().map(str::to_owned).into_iter().collect(),
         ..Facts::default()
     }
 }
 
-fn of_vmcore(path: &Path) -> Result<Facts, Failure> {
-    let kernel: DeadKernel = super::files::open(path)?;
+fn of_vmcore(core: Vmcore) -> Facts {
+    let kernel = DeadKernel::understand(core, true);
     let (core, identity) = (kernel.core(), kernel.identity());
-    Ok(Facts {
-        file: path.display().to_string(),
+    Facts {
         kind: "ELF vmcore",
         architecture: kernel.arch().map(|a| a.name().to_owned()),
         kernel_release: identity.release.clone(),
@@ -127,5 +146,5 @@ fn of_vmcore(path: &Path) -> Result<Facts, Failure> {
         complete: Some(!core.is_truncated()),
         warnings: kernel.warnings().to_vec(),
         ..Facts::default()
-    })
+    }
 }

@@ -3,14 +3,35 @@
 use super::Failure;
 use crate::compress::Compression;
 use crate::filter::DumpLevel;
+use crate::format::frames::FrameCodec;
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// What is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// kdump-compressed.
+    Kdump,
+    /// ELF, without the dropped pages.
+    Elf,
+    /// The vmcore as it is.
+    Raw,
+}
+
 /// What was asked for.
 pub(super) struct DumpOptions {
+    pub(super) format: Format,
+    /// As a stream.
+    pub(super) flatten: bool,
+    /// The stream in frames.
+    pub(super) frames: Option<FrameCodec>,
+    /// Restore the file of a stream.
+    pub(super) rearrange: bool,
     pub(super) level: DumpLevel,
     pub(super) compression: Compression,
+    /// The option that chose the compression.
+    pub(super) codec_option: Option<&'static str>,
     pub(super) threads: usize,
     pub(super) mmap: bool,
     pub(super) strict: bool,
@@ -29,22 +50,6 @@ pub(super) const REPORT: u32 = 16;
 
 /// makedumpfile's options that do nothing here yet, and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "l",
-        "LZO pages are not written by this version; use -z (zstd) or -c (zlib)",
-    ),
-    (
-        "F",
-        "flattened output is not written by this version; name a file",
-    ),
-    (
-        "E",
-        "ELF output is not written by this version; copy the vmcore itself",
-    ),
-    (
-        "R",
-        "flattened input is not rearranged by this version; use makedumpfile -R",
-    ),
     ("L", "a size limit is not kept by this version"),
     (
         "x",
@@ -89,7 +94,12 @@ impl DumpOptions {
     pub(super) fn compatible() -> Self {
         Self {
             level: DumpLevel::NONE,
+            format: Format::Kdump,
+            flatten: false,
+            frames: None,
+            rearrange: false,
             compression: Compression::None,
+            codec_option: None,
             threads: 0,
             mmap: true,
             strict: false,
@@ -108,12 +118,21 @@ impl DumpOptions {
         while let Some(arg) = parser.next().map_err(usage)? {
             match arg {
                 Short('d') | Long("level") => self.level = level(&text(&mut parser)?)?,
-                Short('z') => self.compression = Compression::Zstd,
-                Short('c') => self.compression = Compression::Zlib,
-                Short('p') => self.compression = Compression::Snappy,
+                Short('z') => self.compress("-z", Compression::Zstd),
+                Short('c') => self.compress("-c", Compression::Zlib),
+                Short('l') => self.compress("-l", Compression::Lzo),
+                Short('p') => self.compress("-p", Compression::Snappy),
                 Long("compress") => {
-                    self.compression = text(&mut parser)?.parse().map_err(Failure::Usage)?
+                    let compression = text(&mut parser)?.parse().map_err(Failure::Usage)?;
+                    self.compress("--compress", compression);
                 }
+                Short('E') => self.format = Format::Elf,
+                Long("format") => self.format = format(&text(&mut parser)?)?,
+                Short('F') | Long("flatten") => self.flatten = true,
+                Long("stream") => {
+                    self.frames = Some(text(&mut parser)?.parse().map_err(Failure::Usage)?)
+                }
+                Short('R') => self.rearrange = true,
                 Short('f') | Long("force") => self.force = true,
                 Long("num-threads" | "threads") => {
                     self.threads = number("--num-threads", &text(&mut parser)?)?
@@ -135,13 +154,42 @@ impl DumpOptions {
                 other => return Err(refused(&other)),
             }
         }
+        self.settle()
+    }
+
+    fn compress(&mut self, option: &'static str, compression: Compression) {
+        self.compression = compression;
+        self.codec_option = (compression != Compression::None).then_some(option);
+    }
+
+    /// What follows from the options together.
+    fn settle(mut self) -> Result<Self, Failure> {
+        if let Some(codec) = self.frames {
+            self.flatten = true;
+            if let Some(option) = self.codec_option {
+                return Err(Failure::Usage(format!(
+                    "{option} and --stream: a stream of {} frames holds its pages uncompressed; leave {option} out",
+                    codec.name()
+                )));
+            }
+            self.compression = Compression::None;
+        }
+        if let (Format::Elf | Format::Raw, Some(option)) = (self.format, self.codec_option) {
+            return Err(Failure::Usage(format!(
+                "{option}: pages are compressed in kdump files only; leave it out, or write --format kdump"
+            )));
+        }
         Ok(self)
     }
 
-    /// Exactly these two files.
-    pub(super) fn two_files(&self) -> Result<(&PathBuf, &PathBuf), Failure> {
+    /// The vmcore, or the parts of a split one, and the file that is written; for standard output no file.
+    pub(super) fn vmcores_and_out(&self) -> Result<(&[PathBuf], Option<&PathBuf>), Failure> {
         match self.files.as_slice() {
-            [vmcore, out] => Ok((vmcore, out)),
+            [vmcore] if self.flatten => Ok((std::slice::from_ref(vmcore), None)),
+            [vmcores @ .., out] if !vmcores.is_empty() && self.flatten && out.as_os_str() == "-" => {
+                Ok((vmcores, None))
+            }
+            [vmcores @ .., out] if !vmcores.is_empty() => Ok((vmcores, Some(out))),
             files => Err(Failure::Usage(format!(
                 "expected VMCORE and DUMPFILE, found {} file name(s)",
                 files.len()
@@ -176,6 +224,17 @@ fn text(parser: &mut lexopt::Parser) -> Result<String, Failure> {
 fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, Failure> {
     text.parse()
         .map_err(|_| Failure::Usage(format!("{option} '{text}': must be a number from 0")))
+}
+
+fn format(text: &str) -> Result<Format, Failure> {
+    match text {
+        "kdump" => Ok(Format::Kdump),
+        "elf" => Ok(Format::Elf),
+        "raw" => Ok(Format::Raw),
+        _ => Err(Failure::Usage(format!(
+            "unknown format '{text}': known are kdump, elf and raw"
+        ))),
+    }
 }
 
 fn level(text: &str) -> Result<DumpLevel, Failure> {
@@ -213,16 +272,5 @@ impl Simple {
             }
         }
         Ok(simple)
-    }
-
-    /// Exactly this one file.
-    pub(super) fn one_file(&self, what: &str) -> Result<&PathBuf, Failure> {
-        match self.files.as_slice() {
-            [file] => Ok(file),
-            files => Err(Failure::Usage(format!(
-                "expected one {what}, found {} file name(s)",
-                files.len()
-            ))),
-        }
     }
 }

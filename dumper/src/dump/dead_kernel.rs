@@ -2,7 +2,7 @@
 
 use super::{DmesgSummary, DumpError, Judging};
 use crate::addr::{PageSize, VirtAddr};
-use crate::arch::{self, Arch, PageTables};
+use crate::arch::{self, Arch, Evidence, PageTables};
 use crate::filter::DumpLevel;
 use crate::kernel::memmap::MemMap;
 use crate::kernel::page::PageRules;
@@ -44,9 +44,17 @@ impl DeadKernel {
     /// Opens a vmcore and learns what it can. What cannot be learned is in [`DeadKernel::warnings`] and lowers the level later.
     ///
     /// # Errors
-    /// When the file is no ELF vmcore or has no memory in it.
+    /// When the file is neither an ELF vmcore nor a dump, or has no memory in it.
     pub fn open(vmcore: &Path, mmap: bool) -> Result<Self, DumpError> {
-        let core = Vmcore::open(vmcore)?;
+        Ok(Self::understand(
+            super::open(&[vmcore])?.into_vmcore(),
+            mmap,
+        ))
+    }
+
+    /// Learns what it can of the kernel whose memory `core` is.
+    #[must_use]
+    pub fn understand(core: Vmcore, mmap: bool) -> Self {
         let mut warnings = core.warnings().to_vec();
         let info = VmcoreInfo::parse(
             core.notes()
@@ -57,16 +65,9 @@ impl DeadKernel {
         if info.is_empty() {
             warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
         }
-        let page_size = info
-            .text("PAGESIZE")
-            .and_then(|t| t.parse().ok())
-            .and_then(PageSize::new);
-        if page_size.is_none() && !info.is_empty() {
-            warnings.push("VMCOREINFO has no usable PAGESIZE; 4096 is assumed".into());
-        }
-        let page_size = page_size.unwrap_or(PageSize::K4);
+        let page_size = page_size(&core, &info, &mut warnings);
         let arch = arch::by_elf_machine(core.machine());
-        let tables = find_tables(&core, &info, arch);
+        let tables = find_tables(&core, &info, arch, page_size, &mut warnings);
         let utsname = match &tables {
             Ok(tables) => Utsname::read(&VirtMem::new(&core.reader(mmap), tables.as_ref()), &info),
             Err(why) => Err(why.clone()),
@@ -77,7 +78,8 @@ impl DeadKernel {
                     warnings.push(why)
                 }
             })
-            .ok();
+            .ok()
+            .or_else(|| core.origin().and_then(Utsname::of_dump));
         let field = |index| {
             utsname
                 .as_ref()
@@ -91,9 +93,12 @@ impl DeadKernel {
                 .map(str::to_owned)
                 .or_else(|| field(2)),
             build_id: info.text("BUILD-ID").map(str::to_owned),
-            crash_time: info.text("CRASHTIME").and_then(|t| t.parse().ok()),
+            crash_time: info
+                .text("CRASHTIME")
+                .and_then(|t| t.parse().ok())
+                .or_else(|| core.origin().map(|o| o.crash_time).filter(|t| *t != 0)),
         };
-        Ok(Self {
+        Self {
             core,
             info,
             page_size,
@@ -103,7 +108,7 @@ impl DeadKernel {
             identity,
             warnings,
             mmap,
-        })
+        }
     }
 
     /// What was not as it should be.
@@ -149,8 +154,13 @@ impl DeadKernel {
     }
 
     pub(super) fn phys_base(&self) -> u64 {
-        self.arch
-            .map_or(0, |a| a.phys_base(&self.info, self.core.segments()))
+        let known = self
+            .arch
+            .map_or(0, |a| a.phys_base(&self.info, self.core.segments()));
+        match self.core.origin() {
+            Some(origin) if known == 0 => origin.phys_base,
+            _ => known,
+        }
     }
 
     /// Writes the dead kernel's log.
@@ -221,10 +231,34 @@ impl DeadKernel {
     }
 }
 
+/// The page size that VMCOREINFO says, or the dump that is read.
+fn page_size(core: &Vmcore, info: &VmcoreInfo, warnings: &mut Vec<String>) -> PageSize {
+    let said = info
+        .text("PAGESIZE")
+        .and_then(|t| t.parse().ok())
+        .and_then(PageSize::new);
+    if let Some(pages) = core.pages() {
+        let size = pages.page_size();
+        if said.is_some_and(|said| said != size) {
+            warnings.push(format!(
+                "the dump has pages of {} bytes, the kernel had others: they cannot be told apart",
+                size.bytes()
+            ));
+        }
+        return size;
+    }
+    if said.is_none() && !info.is_empty() {
+        warnings.push("VMCOREINFO has no usable PAGESIZE; 4096 is assumed".into());
+    }
+    said.unwrap_or(PageSize::K4)
+}
+
 fn find_tables(
     core: &Vmcore,
     info: &VmcoreInfo,
     arch: Option<&'static dyn Arch>,
+    page_size: PageSize,
+    warnings: &mut Vec<String>,
 ) -> Result<Box<dyn PageTables>, String> {
     if info.is_empty() {
         return Err("the vmcore has no VMCOREINFO note".into());
@@ -235,5 +269,11 @@ fn find_tables(
             core.machine()
         )
     })?;
-    arch.page_tables(info, core.segments())
+    let dead = Evidence {
+        info,
+        segments: core.segments(),
+        page_size,
+        mem: &core.reader(false),
+    };
+    arch.page_tables(&dead, warnings)
 }

@@ -2,12 +2,16 @@
 
 mod copy;
 mod dead_kernel;
+mod open;
 
 pub use dead_kernel::{DeadKernel, Identity};
+pub use open::{Opened, Unwrapped, open, unwrap};
 
 use crate::compress::Compression;
 use crate::filter::{self, Bitmap, Dropped, DumpLevel};
-use crate::format::Out;
+use crate::format::flat::FlatError;
+use crate::format::frames::FrameError;
+use crate::format::{Out, kdump};
 use crate::format::kdump::{Info, Writer};
 use crate::kernel::memmap::MemMap;
 use crate::kernel::page::PageRules;
@@ -88,6 +92,21 @@ pub enum DumpError {
     /// The vmcore cannot be used.
     #[error(transparent)]
     Input(#[from] vmcore::VmcoreError),
+    /// The dump cannot be used as a vmcore.
+    #[error(transparent)]
+    Dump(#[from] kdump::ReadError),
+    /// The flattened file cannot be used.
+    #[error(transparent)]
+    Flat(#[from] FlatError),
+    /// The container cannot be used.
+    #[error(transparent)]
+    Frames(#[from] FrameError),
+    /// Nothing that is read.
+    #[error("{0}")]
+    Unknown(String),
+    /// The file cannot be opened or read.
+    #[error("{0}")]
+    Read(#[source] std::io::Error),
     /// The log cannot be found.
     #[error("the kernel's log cannot be had: {0}")]
     NoLog(String),
@@ -205,7 +224,7 @@ fn partial_reason(
     }
     if kernel.core().is_truncated() {
         return Some(format!(
-            "the vmcore is truncated: {}",
+            "the vmcore is not complete: {}",
             kernel.core().warnings().join("; ")
         ));
     }
@@ -227,11 +246,17 @@ fn select(
     let mut max_mapnr = filter::max_mapnr(core, page);
     let mut warnings = Vec::new();
     let reader = core.reader(options.mmap);
+    // What the dump that is read was written without stays out.
+    let before = core.origin().map_or(DumpLevel::NONE, |o| {
+        DumpLevel::new(o.level).unwrap_or(DumpLevel::NONE)
+    });
+    let asked = options.level.with(before);
     let judged = kernel
-        .judging(&reader, options.level, options.strict, max_mapnr)
+        .judging(&reader, asked, options.strict, max_mapnr)
         .map_err(|why| {
             if options.level.bits() > 1 {
-                warnings.push(format!("all pages are kept: {why}"));
+                let what = if core.origin().is_some() { " of the dump" } else { "" };
+                warnings.push(format!("all pages{what} are kept: {why}"));
             }
         })
         .ok();
@@ -256,7 +281,7 @@ fn select(
     let mut kept = Bitmap::new(max_mapnr).ok_or_else(memory)?;
     filter::set_dumpable(core, page, &mut kept);
     let mut scanned = filter::Scanned::default();
-    let mut level = options.level.zero_only();
+    let mut level = asked.zero_only();
     if let Some((virt, map, rules)) = judged {
         level = rules.level();
         warnings.extend(rules.warnings.iter().cloned());
@@ -282,7 +307,7 @@ fn select(
         left_out,
         exists,
         kept,
-        level,
+        level: level.with(before),
         dropped: scanned.dropped,
         warnings,
     })

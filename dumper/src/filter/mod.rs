@@ -41,6 +41,12 @@ impl DumpLevel {
         self.0 & 1 != 0
     }
 
+    /// What either drops.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// The same level with only the zero bit left: what can be had without knowing the kernel.
     #[must_use]
     pub const fn zero_only(self) -> Self {

@@ -5,7 +5,7 @@
 
 use super::virt::VirtMem;
 use crate::addr::VirtAddr;
-use crate::vmcore::VmcoreInfo;
+use crate::vmcore::{Origin, VmcoreInfo};
 
 /// Bytes of one field, the NUL included.
 const FIELD: usize = 65;
@@ -37,6 +37,13 @@ impl Utsname {
             return Err(format!("there is no utsname at virtual {at}"));
         }
         Ok(uts)
+    }
+
+    /// The one that a dump was written with, when its writer knew it.
+    #[must_use]
+    pub fn of_dump(origin: &Origin) -> Option<Self> {
+        let uts = Self(origin.utsname);
+        (uts.field(0) == Some("Linux")).then_some(uts)
     }
 
     /// One for a kernel whose own cannot be read: just enough for readers to know the architecture.

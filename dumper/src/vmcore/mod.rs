@@ -152,9 +152,8 @@ impl Vmcore {
     pub fn from_pages(pages: Box<dyn Pages>, machine: u16) -> Self {
         let mut warnings = Vec::new();
         let origin = pages.origin();
-        if origin.incomplete {
-            warnings.push("the dump that is read is marked incomplete".into());
-        }
+        let truncated = origin.incomplete.is_some();
+        warnings.extend(origin.incomplete.clone());
         let read = |at: u64, buf: &mut [u8]| pages.read_notes(at, buf);
         let mut notes = walk_notes(&read, origin.notes_size, &mut warnings);
         if notes.cpus == 0 {
@@ -164,7 +163,7 @@ impl Vmcore {
             machine,
             segments: Vec::new(),
             extents: Extents::of_pages(pages.exists(), pages.page_size()),
-            truncated: origin.incomplete,
+            truncated,
             warnings,
             notes,
             memory: Memory::Dump(pages),

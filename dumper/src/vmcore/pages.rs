@@ -18,8 +18,8 @@ pub struct Origin {
     pub level: u8,
     /// CPUs that saved their registers.
     pub cpus: u32,
-    /// The dump says that it is incomplete.
-    pub incomplete: bool,
+    /// Why it is not complete.
+    pub incomplete: Option<String>,
     /// Size of the note segment.
     pub notes_size: u64,
     /// What was erased from the memory, as text lines; bounded.

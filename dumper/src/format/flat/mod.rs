@@ -9,11 +9,15 @@
 //! end      a record header with -1 and -1
 //! ```
 
+mod reader;
 mod rearrange;
 mod writer;
 
+pub use reader::FlatIn;
 pub use rearrange::{FlatError, Rearranged, mark_incomplete, rearrange};
 pub use writer::FlatOut;
+
+use rearrange::judge;
 
 /// First bytes of a flattened file.
 pub const SIGNATURE: [u8; 16] = *b"makedumpfile\0\0\0\0";

@@ -25,6 +25,9 @@ pub enum FlatError {
         /// How many they are.
         size: i64,
     },
+    /// It cannot be read where it is.
+    #[error("the flattened dump has too many records to be read as it is: restore it first, with 'baredump rearrange'")]
+    TooMany,
     /// The stream cannot be read.
     #[error("cannot read the flattened dump: {0}")]
     Read(#[source] io::Error),
@@ -81,7 +84,7 @@ pub fn rearrange(from: &mut dyn Read, out: &dyn Out) -> Result<Rearranged, FlatE
 }
 
 /// Offset and size of a record.
-fn judge(header: [u8; 16], number: u64) -> Result<(u64, u64), FlatError> {
+pub(super) fn judge(header: [u8; 16], number: u64) -> Result<(u64, u64), FlatError> {
     let [mut offset, mut size] = [[0; 8]; 2];
     offset.copy_from_slice(&header[..8]);
     size.copy_from_slice(&header[8..]);

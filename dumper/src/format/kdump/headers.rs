@@ -185,7 +185,8 @@ pub(super) fn origin(file: &dyn In, header: &Header, sub: &SubHeader) -> Origin 
         phys_base: sub.phys_base.get(),
         level: u8::try_from(sub.dump_level.get()).unwrap_or(0),
         cpus: header.nr_cpus.get().cast_unsigned(),
-        incomplete: header.status.get() & INCOMPLETE != 0,
+        incomplete: (header.status.get() & INCOMPLETE != 0)
+            .then(|| "the dump that is read is marked incomplete".into()),
         notes_size: sub.size_note.get(),
         erased,
     }

@@ -54,6 +54,16 @@ pub enum ReadError {
     /// A page is damaged.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The end of the dump is missing.
+    #[error("{why}; {lost} of its {pages} pages are missing")]
+    Cut {
+        /// What is missing.
+        why: String,
+        /// Pages without data.
+        lost: u64,
+        /// Pages that should be there.
+        pages: u64,
+    },
     /// The dump says that it is incomplete. No page missing means that its source was incomplete.
     #[error("the dump is marked incomplete: {lost} of its {pages} pages are missing")]
     Incomplete {
@@ -87,6 +97,8 @@ pub struct Dump {
     /// Where each part's descriptors begin.
     pub(super) descs_at: u64,
     origin: Origin,
+    /// Its end is missing, as a sentence.
+    cut: Option<String>,
     /// A note segment made up for a dump that has VMCOREINFO but no notes.
     made_up_notes: Option<Vec<u8>>,
 }
@@ -144,6 +156,7 @@ impl Dump {
             kept,
             rank,
             origin,
+            cut: None,
             made_up_notes,
         })
     }
@@ -152,6 +165,18 @@ impl Dump {
     #[must_use]
     pub fn files(&self) -> usize {
         self.parts.len()
+    }
+
+    /// Marks the dump as one whose end is missing, for the reason `why`.
+    pub fn set_truncated(&mut self, why: String) {
+        self.origin.incomplete = Some(why.clone());
+        self.cut = Some(why);
+    }
+
+    /// Why the end of the dump is missing.
+    #[must_use]
+    pub fn cut(&self) -> Option<&str> {
+        self.cut.as_deref()
     }
 
     /// What the headers say, as a source of memory.
@@ -219,10 +244,10 @@ impl Dump {
         self.header.status.get()
     }
 
-    /// Whether the dump says that it is incomplete.
+    /// Whether the dump says that it is incomplete, or its end is missing.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
-        self.status() & INCOMPLETE != 0
+        self.cut.is_some() || self.status() & INCOMPLETE != 0
     }
 
     /// The dump level that was in force.

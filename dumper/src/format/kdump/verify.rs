@@ -58,6 +58,13 @@ impl Dump {
             check.part(part, &mut done, progress)?;
         }
         let counts = check.counts;
+        if let Some(why) = self.cut() {
+            return Err(ReadError::Cut {
+                why: why.to_owned(),
+                lost: counts.lost,
+                pages: total,
+            });
+        }
         if self.is_incomplete() {
             return Err(ReadError::Incomplete {
                 lost: counts.lost,
