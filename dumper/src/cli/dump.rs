@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// Writes under the incomplete name and renames.
 pub(super) fn native(args: Vec<OsString>) -> Done {
-    let options = DumpOptions::native().parse(args)?;
+    let mut options = DumpOptions::native().parse(args)?;
     if options.help {
         return print(help::DUMP);
     }
@@ -23,6 +23,15 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
             "the log is written by 'baredump dmesg', the version by 'baredump --version'".into(),
         ));
     }
+    if options.rearrange {
+        return Err(Failure::Usage(
+            "-R: a flattened stream is restored by 'baredump rearrange'".into(),
+        ));
+    }
+    options.flatten |= options
+        .files
+        .last()
+        .is_some_and(|out| out.as_os_str() == "-");
     let (vmcores, out) = options.vmcores_and_out()?;
     let Some(out) = out else {
         output::refuse_terminal()?;
@@ -129,7 +138,9 @@ fn write(
     };
     terminal.end();
     let summary = result.map_err(|e| match e {
-        DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => Failure::Input(e.to_string()),
+        DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => {
+            Failure::Input(e.to_string())
+        }
         e => Failure::Failed(e.to_string()),
     })?;
     for warning in &summary.warnings {

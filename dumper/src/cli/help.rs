@@ -7,6 +7,7 @@ baredump - crash dumps of a panicked Linux kernel
 usage: baredump dump [OPTIONS] VMCORE DUMPFILE   filter and compress a vmcore
        baredump dmesg VMCORE [OUT]               print the dead kernel's log
        baredump info FILE [--json]               what a vmcore or a dump holds
+       baredump rearrange [FLATFILE] DUMPFILE    restore the file of a flattened stream
        baredump verify DUMP                      check a dump: structure, bitmaps, every page
        baredump OPTIONS... VMCORE DUMPFILE       as makedumpfile (also when called by that name)
 
@@ -24,16 +25,23 @@ exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump writ
 /// `baredump dump --help`.
 pub(super) const DUMP: &str = "\
 usage: baredump dump [OPTIONS] VMCORE DUMPFILE
+       baredump dump -F|--stream NAME [OPTIONS] VMCORE [DUMPFILE]
 
 Drops the pages that nobody needs, compresses the rest and writes a kdump-compressed file.
 While it is written it is DUMPFILE-incomplete, and stays so if it cannot be completed.
+A stream (-F, --stream) goes to standard output without DUMPFILE or with '-'; to a device it is written in place.
 
   -d, --level N            dump level 0 to 31, the sum of what is dropped (default 31):
                            1 zero pages, 2 page cache, 4 private page cache, 8 user pages, 16 free pages
   -z                       compress pages with zstd (default)
   -c                       compress pages with zlib
+  -l                       compress pages with LZO
   -p                       compress pages with snappy
-      --compress NAME      zstd, zlib, snappy or none
+      --compress NAME      zstd, zlib, lzo, snappy or none
+      --format NAME        kdump (default), elf, or raw: the vmcore byte for byte, whatever the level
+  -E                       --format elf
+  -F, --flatten            write a flattened stream, from which 'baredump rearrange' restores the file
+      --stream NAME        write a flattened stream of uncompressed pages in frames of lz4 or zstd
   -f, --force              replace DUMPFILE if it exists
       --num-threads N      worker threads; 0 = none, all in one thread (default: one per CPU)
       --non-mmap           read the vmcore with pread(2) only
@@ -52,10 +60,15 @@ exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept
 
 /// `baredump dmesg --help`.
 pub(super) const DMESG: &str = "\
-usage: baredump dmesg VMCORE [OUT]
+usage: baredump dmesg [OPTIONS] VMCORE [OUT]
 
-Prints the dead kernel's log, or writes it to OUT, which must not exist.
+Prints the dead kernel's log, or writes it to OUT, which must not exist. Each message has the thread (T1) or
+CPU (C0) that wrote it, if the kernel kept it.
 
+      --raw                facility and level as <N> before each line, bytes as they are
+      --json               a JSON object a line
+      --no-caller          without thread and CPU
+      --partial            only what came after the last 'dmesg -c'
   -h, --help               this text
 
 exit codes: 0 printed, 1 failed, 2 usage or unusable input
@@ -71,6 +84,20 @@ Says what a vmcore or a dump is: kernel, host, time of the crash, memory, dump l
   -h, --help               this text
 
 exit codes: 0 printed, 1 failed, 2 usage or unusable input
+";
+
+/// `baredump rearrange --help`.
+pub(super) const REARRANGE: &str = "\
+usage: baredump rearrange [OPTIONS] [FLATFILE] DUMPFILE
+
+Restores the file that a flattened stream holds, from standard input when FLATFILE is missing or '-'.
+FLATFILE may be in frames of lz4 or zstd, as --stream writes them. A stream that is cut off gives
+a dump that says it is incomplete.
+
+  -f, --force              replace DUMPFILE if it exists
+  -h, --help               this text
+
+exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
 ";
 
 /// `baredump verify --help`.

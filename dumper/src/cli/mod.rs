@@ -9,6 +9,8 @@ mod files;
 mod help;
 mod info;
 mod options;
+mod output;
+mod rearrange;
 mod verify;
 
 use std::ffi::OsString;
@@ -67,7 +69,7 @@ fn native(args: Vec<OsString>) -> Done {
     let mut args = args.into_iter();
     let Some(verb) = args.next() else {
         return Err(Failure::Usage(
-            "what should be done is missing: dump, dmesg, info or verify".into(),
+            "what should be done is missing: dump, dmesg, info, rearrange or verify".into(),
         ));
     };
     let rest: Vec<OsString> = args.collect();
@@ -75,13 +77,14 @@ fn native(args: Vec<OsString>) -> Done {
         Some("dump") => dump::native(rest),
         Some("dmesg") => dmesg::run(rest),
         Some("info") => info::run(rest),
+        Some("rearrange") => rearrange::run(rest),
         Some("verify") => verify::run(rest),
         Some("help" | "-h" | "--help") => print(help::TOP),
         Some("-V" | "-v" | "--version" | "version") => {
             print(concat!("baredump ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         _ => Err(Failure::Usage(format!(
-            "unknown command '{}': there are dump, dmesg, info and verify",
+            "unknown command '{}': there are dump, dmesg, info, rearrange and verify",
             verb.to_string_lossy()
         ))),
     }

@@ -186,7 +186,9 @@ impl DumpOptions {
     pub(super) fn vmcores_and_out(&self) -> Result<(&[PathBuf], Option<&PathBuf>), Failure> {
         match self.files.as_slice() {
             [vmcore] if self.flatten => Ok((std::slice::from_ref(vmcore), None)),
-            [vmcores @ .., out] if !vmcores.is_empty() && self.flatten && out.as_os_str() == "-" => {
+            [vmcores @ .., out]
+                if !vmcores.is_empty() && self.flatten && out.as_os_str() == "-" =>
+            {
                 Ok((vmcores, None))
             }
             [vmcores @ .., out] if !vmcores.is_empty() => Ok((vmcores, Some(out))),

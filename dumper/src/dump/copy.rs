@@ -175,7 +175,7 @@ impl<'a> Worker<'a> {
 }
 
 /// Whether every byte is zero; most pages that are not show it in their first words.
-fn is_zero(page: &[u8]) -> bool {
+pub(super) fn is_zero(page: &[u8]) -> bool {
     let (head, rest) = page.split_at(page.len().min(64));
     head.iter().all(|b| *b == 0)
         && rest

@@ -1,5 +1,6 @@
 //! Dump formats.
 
+pub mod elf;
 pub mod flat;
 pub mod frames;
 pub mod kdump;
