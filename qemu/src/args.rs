@@ -1,17 +1,21 @@
 //! What a machine is, and the QEMU arguments for it. Pure functions; QEMU 7.2 and newer.
 
-use crate::Accel;
+use crate::{Accel, Arch};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// A virtual machine that boots a kernel directly.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// Its architecture.
+    pub arch: Arch,
+    /// QEMU's name of the processor; none for the one with everything that the accelerator can do.
+    pub processor: Option<String>,
     /// The kernel image.
     pub kernel: PathBuf,
     /// The initramfs; without one the kernel panics when it looks for its root file system.
     pub initrd: Option<PathBuf>,
-    /// Words for the kernel command line, after `console=ttyS0`.
+    /// Words for the kernel command line, after the console.
     pub append: String,
     /// Memory in MiB.
     pub memory: u32,
@@ -21,6 +25,8 @@ pub struct Machine {
     pub nodes: u32,
     /// Virtio disks, `/dev/vda` first.
     pub drives: Vec<Drive>,
+    /// More arguments; a second `-m` adds to the first.
+    pub extra: Vec<OsString>,
     /// How the guest's instructions are run.
     pub accel: Accel,
 }
@@ -35,9 +41,11 @@ pub struct Drive {
 }
 
 impl Machine {
-    /// One CPU, 1024 MiB, no disks.
+    /// x86_64, one CPU, 1024 MiB, no disks.
     pub fn new(kernel: &Path, accel: Accel) -> Self {
         Self {
+            arch: Arch::X86,
+            processor: None,
             kernel: kernel.to_path_buf(),
             initrd: None,
             append: String::new(),
@@ -45,6 +53,7 @@ impl Machine {
             cpus: 1,
             nodes: 0,
             drives: Vec::new(),
+            extra: Vec::new(),
             accel,
         }
     }
@@ -54,31 +63,29 @@ impl Machine {
     /// `-no-reboot` makes QEMU exit when the guest resets: that is how the end of a capture is seen.
     pub fn args(&self) -> Vec<OsString> {
         let mut args = words(
-            "-nodefaults -no-user-config -no-reboot -display none -monitor none -serial stdio -machine q35",
+            "-nodefaults -no-user-config -no-reboot -display none -monitor none -serial stdio",
         );
-        args.extend(words(accel(self.accel)));
+        args.extend(words(self.arch.board()));
+        args.extend(words(&format!("-accel {} -cpu", self.accel.name())));
+        let own = self.arch.processor(self.accel);
+        args.push(self.processor.as_deref().unwrap_or(own).into());
         args.extend(words(&format!("-m {} -smp {}", self.memory, self.cpus)));
         args.extend(numa(self));
         for (number, drive) in self.drives.iter().enumerate() {
             args.extend(drive_args(number, drive));
         }
+        args.extend(self.extra.iter().cloned());
         args.extend(["-kernel".into(), self.kernel.clone().into()]);
         if let Some(initrd) = &self.initrd {
             args.extend(["-initrd".into(), initrd.clone().into()]);
         }
         args.extend([
             "-append".into(),
-            format!("console=ttyS0 {}", self.append).trim_end().into(),
+            format!("console={} {}", self.arch.console(), self.append)
+                .trim_end()
+                .into(),
         ]);
         args
-    }
-}
-
-/// Arguments of an accelerator. `max` has 5-level page tables even under TCG.
-fn accel(accel: Accel) -> &'static str {
-    match accel {
-        Accel::Kvm => "-accel kvm -cpu host",
-        Accel::Tcg => "-accel tcg -cpu max",
     }
 }
 
@@ -139,6 +146,22 @@ mod tests {
             !line.contains("-initrd") && !line.contains("-numa"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn arm64_machine() {
+        let mut machine = Machine {
+            arch: Arch::Arm64,
+            ..Machine::new(Path::new("/k"), Accel::Tcg)
+        };
+        let max = line(&machine);
+        assert!(
+            max.contains("-machine virt,gic-version=max -accel tcg -cpu max,pauth-impdef=on -m"),
+            "{max}"
+        );
+        assert!(max.ends_with("console=ttyAMA0"), "{max}");
+        machine.processor = Some("neoverse-n1".into());
+        assert!(line(&machine).contains("-cpu neoverse-n1 "));
     }
 
     #[test]

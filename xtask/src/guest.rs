@@ -11,6 +11,7 @@ use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
 use qemu::{Accel, Disk, Drive, Line, Machine, Outcome, Vm};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +60,12 @@ pub(crate) struct Guest {
     pub(crate) taken: u64,
     /// Capture with the guest's own raw copy of `/proc/vmcore` instead of baredump; see [`Run::raw_vmcore`].
     pub(crate) raw: bool,
+    /// Memory in MiB that `extra` plugs in.
+    pub(crate) plugged: u32,
+    /// Modules that the production kernel has besides those for its disks.
+    pub(crate) modules: &'static [&'static str],
+    /// More arguments for QEMU.
+    pub(crate) extra: Vec<OsString>,
     /// Deadline of the whole run.
     pub(crate) limit: Duration,
 }
@@ -78,6 +85,9 @@ impl Default for Guest {
             disk: 1024,
             taken: 0,
             raw: false,
+            plugged: 0,
+            modules: &[],
+            extra: Vec::new(),
             limit: Duration::from_secs(150),
         }
     }
@@ -176,7 +186,7 @@ pub(crate) fn run(
         let image = capture_image(guest, kernel, binaries, dir)?;
         ("boot/capture.img", read(&image)?)
     };
-    fs::write(&initrd, guest_image(kernel, binaries, capture)?)
+    fs::write(&initrd, guest_image(guest, kernel, binaries, capture)?)
         .context("cannot write the guest's initramfs")?;
     let disk = make_disk(guest, dir)?;
     let mut machine = Machine::new(&kernel.vmlinuz, accel);
@@ -188,6 +198,7 @@ pub(crate) fn run(
     if guest.raw {
         machine.drives.push(raw_drive(guest, dir)?);
     }
+    machine.extra.clone_from(&guest.extra);
     machine.append = words(guest);
     let mut vm = Vm::start(&machine, &dir.join("console.log"))?;
     let end = follow(&mut vm, guest.limit, hear)?;
@@ -288,15 +299,20 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// An initramfs whose PID 1 is the guest's program, with the modules for its disks.
-fn skeleton(kernel: &Kernel, binaries: &Binaries) -> Result<Archive> {
+fn skeleton(kernel: &Kernel, binaries: &Binaries, more: &[&str]) -> Result<Archive> {
     let mut archive = Archive::new();
     for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
         archive.directory(dir, 0o755)?;
     }
     archive.file("init", 0o755, read(&binaries.guest)?)?;
     let index = Index::read(std::slice::from_ref(&kernel.modules))?;
+    let wanted: Vec<_> = ["virtio_blk"]
+        .iter()
+        .chain(more)
+        .map(|&name| name.to_owned())
+        .collect();
     let wishes = Wishes {
-        modules: &["virtio_blk".to_owned()],
+        modules: &wanted,
         filesystems: &["ext4".to_owned()],
         options: None,
         config: None,
@@ -313,16 +329,17 @@ fn skeleton(kernel: &Kernel, binaries: &Binaries) -> Result<Archive> {
 
 /// The capture image that copies `/proc/vmcore` as it is.
 fn raw_image(kernel: &Kernel, binaries: &Binaries) -> Result<Vec<u8>> {
-    Ok(skeleton(kernel, binaries)?.to_bytes())
+    Ok(skeleton(kernel, binaries, &[])?.to_bytes())
 }
 
 /// The production guest's initramfs: its PID 1, the loader, kernel and capture image, and the modules for its disk.
 fn guest_image(
+    guest: &Guest,
     kernel: &Kernel,
     binaries: &Binaries,
     (name, capture): (&str, Vec<u8>),
 ) -> Result<Vec<u8>> {
-    let mut archive = skeleton(kernel, binaries)?;
+    let mut archive = skeleton(kernel, binaries, guest.modules)?;
     archive.file("usr/sbin/baredumpctl", 0o755, read(&binaries.baredumpctl)?)?;
     archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
     archive.file(name, 0o600, capture)?;
@@ -338,7 +355,7 @@ fn guest_image(
 fn raw_drive(guest: &Guest, dir: &Path) -> Result<Drive> {
     let file = dir.join(RAW);
     fs::File::create(&file)
-        .and_then(|file| file.set_len(u64::from(guest.memory) << 20))
+        .and_then(|file| file.set_len(u64::from(guest.memory + guest.plugged) << 20))
         .with_context(|| format!("cannot make {}", file.display()))?;
     Ok(Drive {
         file,
