@@ -6,6 +6,7 @@
 //! from a failed capture. Nothing here knows what a dump is.
 
 pub mod accel;
+pub mod arch;
 pub mod args;
 pub mod disk;
 pub mod outcome;
@@ -14,6 +15,7 @@ mod tool;
 pub mod vm;
 
 pub use accel::Accel;
+pub use arch::Arch;
 pub use args::{Drive, Machine};
 pub use disk::Disk;
 pub use outcome::Outcome;

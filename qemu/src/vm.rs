@@ -50,17 +50,18 @@ impl Vm {
             File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let args = machine.args();
         let shown: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
-        writeln!(file, "# qemu-system-x86_64 {}", shown.join(" "))?;
+        let program = machine.arch.program();
+        writeln!(file, "# {program} {}", shown.join(" "))?;
         // setpriv: the kernel kills QEMU when the thread that started it is gone, whatever became of it.
         let mut child = Command::new(tool::find("setpriv")?)
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(tool::find("qemu-system-x86_64")?)
+            .arg(tool::find(program)?)
             .args(&args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+            .with_context(|| format!("cannot start {program}"))?;
         let started = Instant::now();
         let (sender, incoming) = channel();
         if let Some(console) = child.stdout.take() {

@@ -10,6 +10,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const UNLOAD: libc::c_ulong = 0x1;
 /// `KEXEC_FILE_ON_CRASH`: the kernel to start at a panic, not at a reboot.
 const ON_CRASH: libc::c_ulong = 0x2;
+/// The call's number. The `libc` crate lacks it for arm64, where the generic table of `include/uapi/asm-generic/unistd.h` counts.
+#[cfg(target_arch = "x86_64")]
+const KEXEC_FILE_LOAD: libc::c_long = libc::SYS_kexec_file_load;
+#[cfg(not(target_arch = "x86_64"))]
+const KEXEC_FILE_LOAD: libc::c_long = 294;
 
 /// Loads `kernel` and `initrd` as the kernel that a panic starts, with `cmdline`.
 ///
@@ -25,7 +30,7 @@ pub fn load_crash_kernel(
     // kernel wants at its end; the kernel writes no memory of this process.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_kexec_file_load,
+            KEXEC_FILE_LOAD,
             kernel.as_raw_fd(),
             initrd.as_raw_fd(),
             words.len(),
@@ -48,7 +53,7 @@ pub fn unload_crash_kernel() -> io::Result<()> {
     // SAFETY: with UNLOAD the kernel looks at neither descriptor nor command line.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_kexec_file_load,
+            KEXEC_FILE_LOAD,
             -1,
             -1,
             0_usize,
