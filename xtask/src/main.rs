@@ -15,6 +15,7 @@ mod test;
 mod tidy;
 mod timeline;
 mod vm;
+mod vmcores;
 
 use anyhow::{Result, bail};
 use lab::Lab;
@@ -29,6 +30,8 @@ usage: ./x COMMAND
   test [--full]   everything that shows that the project works; --full adds crash and drgn sessions
                   with the matching debug kernel
   test NAME...    only the virtual machines whose scenario name contains NAME
+  vmcores [NAME...]
+                  raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI
   build           the static binaries, with their sizes
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
@@ -82,6 +85,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     match arguments.command.as_str() {
         "demo" => demo::run(&sh, &lab),
         "test" => test::run(&sh, &lab, arguments.full, &arguments.names),
+        "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
         "build" => setup::run(&sh, false)
             .and_then(|()| build::run(&sh, &lab))
             .map(drop),
@@ -108,7 +112,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string().map_err(usage)?
             }
-            Value(word) if arguments.command == "test" => {
+            Value(word) if ["test", "vmcores"].contains(&arguments.command.as_str()) => {
                 arguments.names.push(word.string().map_err(usage)?)
             }
             other => return Err(usage(other.unexpected())),
