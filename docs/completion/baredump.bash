@@ -10,21 +10,25 @@ _baredump() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local dump='-d --level -z -c -p --compress -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
+    local dump='-d --level -z -c -l -p --compress --format -E -F --flatten --stream -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
     if ((COMP_CWORD == 1)); then
         case $cur in
-        -*) words="-h --help -V --version $dump --dump-dmesg" ;;
-        *) words='dump dmesg info verify' ;;
+        -*) words="-h --help -V --version $dump --dump-dmesg -R" ;;
+        *) words='dump dmesg info rearrange verify' ;;
         esac
     else
         case $verb:$prev in
         dump:-d | dump:--level | -*:-d | -*:--level) words=$(echo {0..31}) ;;
-        dump:--compress | -*:--compress) words='zstd zlib snappy none' ;;
+        dump:--compress | -*:--compress) words='zstd zlib lzo snappy none' ;;
+        dump:--format | -*:--format) words='kdump elf raw' ;;
+        dump:--stream | -*:--stream) words='lz4 zstd' ;;
         dump:--message-level | -*:--message-level) words=$(echo {0..31}) ;;
         dump:--num-threads | -*:--num-threads) compopt +o default ;;
         dump:*) [[ $cur != -* ]] || words=$dump ;;
-        -*:*) [[ $cur != -* ]] || words="$dump --dump-dmesg" ;;
-        dmesg:* | verify:*) [[ $cur != -* ]] || words='-h --help' ;;
+        -*:*) [[ $cur != -* ]] || words="$dump --dump-dmesg -R" ;;
+        dmesg:*) [[ $cur != -* ]] || words='--raw --json --no-caller --partial -h --help' ;;
+        verify:*) [[ $cur != -* ]] || words='-h --help' ;;
+        rearrange:*) [[ $cur != -* ]] || words='-f --force -h --help' ;;
         info:*) [[ $cur != -* ]] || words='--json -h --help' ;;
         esac
     fi

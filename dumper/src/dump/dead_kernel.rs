@@ -168,6 +168,18 @@ impl DeadKernel {
     /// # Errors
     /// When the log cannot be found or `out` fails.
     pub fn dmesg(&self, out: &mut dyn Write) -> Result<DmesgSummary, DumpError> {
+        self.dmesg_as(printk::Style::default(), out)
+    }
+
+    /// Writes the dead kernel's log in another form.
+    ///
+    /// # Errors
+    /// As [`DeadKernel::dmesg`].
+    pub fn dmesg_as(
+        &self,
+        style: printk::Style,
+        out: &mut dyn Write,
+    ) -> Result<DmesgSummary, DumpError> {
         if self.info.is_empty() {
             return Err(DumpError::NoLog("the vmcore has no VMCOREINFO note".into()));
         }
@@ -177,7 +189,7 @@ impl DeadKernel {
             .map_err(|why| DumpError::NoLog(why.clone()))?;
         let reader = self.core.reader(self.mmap);
         let virt = VirtMem::new(&reader, tables.as_ref());
-        printk::write(&virt, &self.info, out).map_err(|e| match e {
+        printk::write(&virt, &self.info, style, out).map_err(|e| match e {
             printk::LogError::NotFound(why) => DumpError::NoLog(why),
             printk::LogError::Output(e) => DumpError::Output(e),
         })

@@ -185,7 +185,7 @@ fn rings(memory: &mut Memory, places: &Places, ids: [u64; 2], positions: [u64; 2
     memory.write_u64(text + 24, positions[0]);
 }
 
-/// `[%5lu.%06lu] `, further lines indented as far, bytes that can't be printed as `\xNN`.
+/// `[%5lu.%06lu] [%8s] `, further lines indented as far, bytes that can't be printed as `\xNN`.
 fn line(out: &mut String, record: &Record) {
     let text = match &record.text {
         Text::Is(text) => text.as_slice(),
@@ -193,9 +193,10 @@ fn line(out: &mut String, record: &Record) {
         Text::Failed => return,
     };
     let prefix = format!(
-        "[{:5}.{:06}] ",
+        "[{:5}.{:06}] [{:>8}] ",
         record.time / 1_000_000_000,
-        record.time % 1_000_000_000 / 1000
+        record.time % 1_000_000_000 / 1000,
+        "C1"
     );
     out.push_str(&prefix);
     for &byte in text {

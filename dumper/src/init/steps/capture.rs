@@ -176,6 +176,9 @@ impl Capture<'_> {
         };
         let mut writer = BufWriter::with_capacity(64 << 10, sum);
         let summary = kernel.dmesg(&mut writer).map_err(|e| e.to_string())?;
+        for warning in summary.warnings() {
+            report.warn(&warning);
+        }
         let sum = writer.into_inner().map_err(|e| e.to_string())?;
         let file = FileEntry::new(DMESG[1], sum.at, Some(sum.crc.finalize()));
         report.panic_line = summary.panic_line.as_deref().map(bounded);
