@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 /// Suites in which kernels and tools are looked for, oldest first.
 pub(crate) const SUITES: &[&str] = &["bullseye", "bookworm", "trixie", "trixie-backports", "sid"];
+/// Debian architectures of the lab, that of the tools first.
+const ARCHITECTURES: &[&str] = &["amd64", "arm64"];
 /// How old the package index may be.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -42,7 +44,12 @@ impl Apt {
         let mirror = system_mirror().unwrap_or_else(|| DEFAULT_MIRROR.into());
         let sources: String = SUITES
             .iter()
-            .map(|suite| format!("deb [arch=amd64 signed-by={KEYRING}] {mirror} {suite} main\n"))
+            .map(|suite| {
+                format!(
+                    "deb [arch={} signed-by={KEYRING}] {mirror} {suite} main\n",
+                    ARCHITECTURES.join(",")
+                )
+            })
             .collect();
         write_if_new(&state.join("sources.list"), &sources)?;
         write_if_new(&state.join("status"), "")?;
@@ -237,6 +244,7 @@ APT::Architecture "amd64";
 Acquire::Languages "none";
 Acquire::Retries "3";
 #clear APT::Architectures;
+APT::Architectures:: "{}";
 #clear APT::Default-Release;
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -247,7 +255,8 @@ Acquire::Retries "3";
 #clear Acquire::IndexTargets::deb::DEP-11-icons-large;
 #clear Acquire::IndexTargets::deb::DEP-11-icons-hidpi;
 #clear Acquire::IndexTargets::deb::DEP-11-icons-large-hidpi;
-"#
+"#,
+        ARCHITECTURES.join("\";\nAPT::Architectures:: \"")
     )
 }
 
@@ -289,7 +298,7 @@ fn libraries(text: &str, package: &str) -> Vec<String> {
     all.into_iter().map(str::to_owned).collect()
 }
 
-/// A dependency line of `apt-cache depends`: `  Depends: NAME`, `  PreDepends: NAME`, the first of alternatives has `|`.
+/// A dependency line of `apt-cache depends`: `  Depends: NAME`, `  PreDepends: NAME`, the first of alternatives has `|`. Packages of a foreign architecture are `NAME:ARCHITECTURE`.
 fn dependency(line: &str) -> Option<&str> {
     let line = line.trim_start().trim_start_matches('|');
     line.strip_prefix("Depends: ")

@@ -1,8 +1,9 @@
 //! `build`: the static binaries, in release, checked to be static, with their sizes.
 
 use crate::lab::{Lab, say, step};
-use crate::setup::TARGET;
+use crate::setup::{TARGET, TARGET_ARM64};
 use anyhow::{Context, Result, bail};
+use qemu::Arch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
@@ -21,6 +22,33 @@ pub(crate) struct Binaries {
     pub(crate) guest: PathBuf,
     /// Judges dumps by the guest's sentinel pages.
     pub(crate) sentinels: PathBuf,
+    /// The programs of arm64 guests.
+    pub(crate) arm64: Programs,
+}
+
+/// The programs in a guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    /// PID 1 of the capture kernel.
+    pub(crate) baredump: PathBuf,
+    /// The loader.
+    pub(crate) baredumpctl: PathBuf,
+    /// PID 1 of the production guest.
+    pub(crate) guest: PathBuf,
+}
+
+impl Binaries {
+    /// The programs of a guest.
+    pub(crate) fn of(&self, arch: Arch) -> Programs {
+        match arch {
+            Arch::X86 => Programs {
+                baredump: self.baredump.clone(),
+                baredumpctl: self.baredumpctl.clone(),
+                guest: self.guest.clone(),
+            },
+            Arch::Arm64 => self.arm64.clone(),
+        }
+    }
 }
 
 /// Builds them.
@@ -35,19 +63,33 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     )
     .quiet()
     .run()?;
-    let dir = lab.target.join(TARGET).join("release");
-    let built = |name: &str| -> Result<PathBuf> {
-        let file = dir.join(name);
+    cmd!(
+        sh,
+        "cargo build --quiet --release --target {TARGET_ARM64} -p baredump -p initramfs -p guest --bins"
+    )
+    .quiet()
+    .run()?;
+    let built = |target: &str, name: &str| -> Result<PathBuf> {
+        let file = lab.target.join(target).join("release").join(name);
         let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         check_static(&file, &bytes)?;
-        say(&format!("{name:<12} {:>9} bytes, static", bytes.len()));
+        let arch = target.split('-').next().unwrap_or_default();
+        say(&format!(
+            "{name:<12} {arch:<8} {:>9} bytes, static",
+            bytes.len()
+        ));
         Ok(file)
     };
     Ok(Binaries {
-        baredump: built("baredump")?,
-        baredumpctl: built("baredumpctl")?,
-        guest: built("guest")?,
-        sentinels: built("sentinels")?,
+        baredump: built(TARGET, "baredump")?,
+        baredumpctl: built(TARGET, "baredumpctl")?,
+        guest: built(TARGET, "guest")?,
+        sentinels: built(TARGET, "sentinels")?,
+        arm64: Programs {
+            baredump: built(TARGET_ARM64, "baredump")?,
+            baredumpctl: built(TARGET_ARM64, "baredumpctl")?,
+            guest: built(TARGET_ARM64, "guest")?,
+        },
     })
 }
 

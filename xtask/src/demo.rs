@@ -60,7 +60,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<()> {
         makedumpfile: fetch::makedumpfile(&apt)?,
         binaries: build::run(sh, lab)?,
     };
-    let accel = qemu::accel::choose(&kernel.vmlinuz, &kernel.release, &lab.dir("accel")?, &say)?;
+    let accel = kernel.accel(lab)?;
     let guest = Guest::default();
     step(&format!(
         "panic of {} on {} CPU, {} MB, crashkernel={}, {}",

@@ -3,18 +3,53 @@
 use crate::apt::{Apt, SUITES};
 use crate::lab::{Lab, say, step};
 use anyhow::{Context, Result, bail};
+use qemu::{Accel, Arch};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use xshell::{Shell, cmd};
 
-/// Series of Debian's cloud kernels that dumps are made of; a series ending in a dot takes the newest of all its versions.
-pub(crate) const SERIES: &[&str] = &["5.10.", "6.1.", "6.12.", "7."];
+/// Series of Debian's kernels that dumps are made of: `[FLAVOUR-]VERSION`, the newest that begins so. Without a flavour: cloud-amd64.
+pub(crate) const SERIES: &[&str] = &["5.10.", "6.1.", "6.12.", "7.", "arm64-6.12."];
+/// The newest arm64 kernel with 16K pages: large, and of use only where vmcores are made.
+pub(crate) const SERIES_16K: &str = "arm64-16k-";
 /// The series of the demonstration and of the fault tests.
 pub(crate) const MAIN_SERIES: &str = "6.1.";
 /// Packages with a kernel or a part of one.
-const KERNELS: &str = "^linux-(image|base|binary|modules)-[0-9].*-cloud-amd64";
-const FLAVOUR: &str = "-cloud-amd64";
+const KERNELS: &str =
+    "^linux-(image|base|binary|modules)-[0-9].*-(cloud-amd64|cloud-arm64|arm64-16k)";
+/// The loader of arm64 kernels.
+const KEXEC_TOOLS: &str = "kexec-tools:arm64";
+
+/// A build of Debian's kernel.
+#[derive(Debug)]
+struct Flavour {
+    /// How the series of this flavour begin.
+    prefix: &'static str,
+    /// How its releases end.
+    suffix: &'static str,
+    arch: Arch,
+}
+
+/// The first whose prefix a series has is its flavour.
+const FLAVOURS: &[Flavour] = &[
+    Flavour {
+        prefix: "arm64-16k-",
+        suffix: "-arm64-16k",
+        arch: Arch::Arm64,
+    },
+    Flavour {
+        prefix: "arm64-",
+        suffix: "-cloud-arm64",
+        arch: Arch::Arm64,
+    },
+    AMD64,
+];
+const AMD64: Flavour = Flavour {
+    prefix: "",
+    suffix: "-cloud-amd64",
+    arch: Arch::X86,
+};
 
 /// An unpacked kernel.
 #[derive(Clone, Debug)]
@@ -27,6 +62,23 @@ pub(crate) struct Kernel {
     pub(crate) config: PathBuf,
     /// The directory `lib/modules/RELEASE`.
     pub(crate) modules: PathBuf,
+    /// What its instructions are.
+    pub(crate) arch: Arch,
+    /// kexec-tools and its libraries, unpacked, for a kernel without kexec_file_load(2), which Debian's are on arm64.
+    pub(crate) kexec_tools: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// What runs a guest with this kernel: another architecture's is translated, this host's is tried.
+    ///
+    /// # Errors
+    /// When it boots in no way.
+    pub(crate) fn accel(&self, lab: &Lab) -> Result<Accel> {
+        if !self.arch.is_host() {
+            return Ok(Accel::Tcg);
+        }
+        qemu::accel::choose(&self.vmlinuz, &self.release, &lab.dir("accel")?, &say)
+    }
 }
 
 /// A packaged program of the newest suite, run with the libraries of that suite.
@@ -48,6 +100,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
     }
     makedumpfile(&apt)?;
     if full {
+        kernel(&apt, SERIES_16K)?;
         debug_kernel(&apt, MAIN_SERIES)?;
         crash(&apt)?;
         drgn(sh, lab)?;
@@ -161,14 +214,17 @@ impl Packaged {
 }
 
 fn missing(apt: &Apt, series: &str, what: &str) -> String {
+    let flavour = flavour(series);
     let hint = if series.starts_with("5.10") {
         "; it is in bullseye, which old mirrors move to archive.debian.org"
     } else {
         ""
     };
     format!(
-        "the mirror {} has no linux-image-{series}*{FLAVOUR}{what} in {}{hint}",
+        "the mirror {} has no linux-image-{}*{}{what} in {}{hint}",
         apt.mirror,
+        series.strip_prefix(flavour.prefix).unwrap_or(series),
+        flavour.suffix,
         SUITES.join(", ")
     )
 }
@@ -180,9 +236,11 @@ fn choose(names: &[String], series: &str, debug: bool) -> Option<String> {
         let debug_there = || names.contains(&format!("linux-image-{release}-dbg"));
         parts(names, release).is_some() && (!debug || debug_there())
     };
-    let releases = names.iter().filter_map(|name| release(name));
+    let flavour = flavour(series);
+    let version_begins = series.strip_prefix(flavour.prefix)?;
+    let releases = names.iter().filter_map(|name| release(name, flavour));
     let newest = releases
-        .filter(|release| release.starts_with(series))
+        .filter(|release| release.starts_with(version_begins))
         .filter(whole)
         .max_by_key(|release| version(release));
     newest.map(str::to_owned)
@@ -206,17 +264,28 @@ fn parts(names: &[String], release: &str) -> Option<Vec<String>> {
         .then_some(parts)
 }
 
-/// The release in a package name of the flavour.
-fn release(name: &str) -> Option<&str> {
+/// The flavour of a series.
+fn flavour(series: &str) -> &'static Flavour {
+    let found = FLAVOURS
+        .iter()
+        .find(|flavour| series.starts_with(flavour.prefix));
+    found.unwrap_or(&AMD64)
+}
+
+/// The release in a package name of a flavour.
+fn release<'a>(name: &'a str, flavour: &Flavour) -> Option<&'a str> {
     let release = ["linux-image-", "linux-binary-"]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))?;
-    release.ends_with(FLAVOUR).then_some(release)
+    release.ends_with(flavour.suffix).then_some(release)
 }
 
 /// The numbers of a release in order, which is how kernels of one series follow each other.
 fn version(release: &str) -> Vec<u64> {
-    let version = release.strip_suffix(FLAVOUR).unwrap_or(release);
+    let version = FLAVOURS
+        .iter()
+        .find_map(|flavour| release.strip_suffix(flavour.suffix));
+    let version = version.unwrap_or(release);
     version
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|number| number.parse().ok())
@@ -225,8 +294,14 @@ fn version(release: &str) -> Vec<u64> {
 
 /// Fetches a kernel's packages and finds its parts.
 fn unpack(apt: &Apt, names: &[String], release: &str) -> Result<Kernel> {
-    let parts =
+    let mut parts =
         parts(names, release).with_context(|| format!("{release} is not whole on the mirror"))?;
+    let arm64 = FLAVOURS
+        .iter()
+        .any(|flavour| flavour.arch == Arch::Arm64 && release.ends_with(flavour.suffix));
+    if arm64 {
+        parts.iter_mut().for_each(|part| part.push_str(":arm64"));
+    }
     let tree = apt.unpack(&format!("linux-image-{release}"), &parts)?;
     let vmlinuz = find(
         &tree,
@@ -250,7 +325,10 @@ fn unpack(apt: &Apt, names: &[String], release: &str) -> Result<Kernel> {
         ],
     )?;
     say(&format!("kernel {release}"));
+    let kexec_tools = || apt.unpack("kexec-tools-arm64", &apt.with_libraries(KEXEC_TOOLS)?);
     Ok(Kernel {
+        arch: if arm64 { Arch::Arm64 } else { Arch::X86 },
+        kexec_tools: arm64.then(kexec_tools).transpose()?,
         config,
         release: release.to_owned(),
         vmlinuz,
@@ -311,6 +389,31 @@ mod tests {
     }
 
     #[test]
+    fn flavours_are_not_mixed() {
+        let list = names(&[
+            "image-6.12.107+deb13-cloud-arm64",
+            "image-6.12.107+deb13-arm64-16k",
+            "image-6.18.9+deb13-arm64-16k",
+            "image-6.18.12+deb13-arm64-16k",
+            "image-6.12.99+deb13-cloud-amd64",
+        ]);
+        let chosen = |series| choose(&list, series, false);
+        assert_eq!(
+            chosen("arm64-6.12.").as_deref(),
+            Some("6.12.107+deb13-cloud-arm64")
+        );
+        assert_eq!(
+            chosen(SERIES_16K).as_deref(),
+            Some("6.18.12+deb13-arm64-16k")
+        );
+        assert_eq!(
+            chosen("6.12.").as_deref(),
+            Some("6.12.99+deb13-cloud-amd64")
+        );
+        assert_eq!(version("6.18.9+deb13-arm64-16k"), [6, 18, 9, 13]);
+    }
+
+    #[test]
     fn debug_kernel_has_a_debug_package() {
         let list = names(&[
             "image-6.1.0-9-cloud-amd64",
@@ -322,6 +425,6 @@ mod tests {
             choose(&list, "6.1.", true).as_deref(),
             Some("6.1.0-9-cloud-amd64")
         );
-        assert_eq!(release("linux-image-6.1.0-9-cloud-amd64-dbg"), None);
+        assert_eq!(release("linux-image-6.1.0-9-cloud-amd64-dbg", &AMD64), None);
     }
 }

@@ -5,7 +5,7 @@ use crate::build::Binaries;
 use crate::fetch::{self, Kernel, MAIN_SERIES, Packaged};
 use crate::guest::{self, Guest, Run};
 use crate::kdump_tools;
-use crate::lab::{Lab, say, step};
+use crate::lab::{Lab, step};
 use crate::vm::{self, Row};
 use anyhow::{Context, Result, bail};
 use qemu::Accel;
@@ -92,7 +92,7 @@ fn prepare(lab: &Lab, binaries: &Binaries, repeated: &mut bool) -> Result<Prepar
     let apt = Apt::open(lab)?;
     let program = fetch::crash(&apt)?;
     let (kernel, vmlinux) = fetch::debug_kernel(&apt, MAIN_SERIES)?;
-    let accel = qemu::accel::choose(&kernel.vmlinuz, &kernel.release, &lab.dir("accel")?, &say)?;
+    let accel = kernel.accel(lab)?;
     let attempt = || {
         guest::run(
             &Guest::default(),

@@ -4,6 +4,7 @@
 
 use crate::build::Binaries;
 use crate::fetch::Kernel;
+use crate::kexec;
 use anyhow::{Context, Result, bail};
 use initramfs::cpio::Archive;
 use initramfs::modules::{self, Index, Wishes};
@@ -66,6 +67,8 @@ pub(crate) struct Guest {
     pub(crate) modules: &'static [&'static str],
     /// More arguments for QEMU.
     pub(crate) extra: Vec<OsString>,
+    /// QEMU's name of the processor; none for the one with everything.
+    pub(crate) processor: Option<&'static str>,
     /// Deadline of the whole run.
     pub(crate) limit: Duration,
 }
@@ -88,6 +91,7 @@ impl Default for Guest {
             plugged: 0,
             modules: &[],
             extra: Vec::new(),
+            processor: None,
             limit: Duration::from_secs(150),
         }
     }
@@ -190,6 +194,8 @@ pub(crate) fn run(
         .context("cannot write the guest's initramfs")?;
     let disk = make_disk(guest, dir)?;
     let mut machine = Machine::new(&kernel.vmlinuz, accel);
+    machine.arch = kernel.arch;
+    machine.processor = guest.processor.map(str::to_owned);
     machine.initrd = Some(initrd.clone());
     machine.memory = guest.memory;
     machine.cpus = guest.cpus;
@@ -281,7 +287,7 @@ fn capture_image(
         .arg("--modprobe-dir")
         .arg(dir.join("modprobe.d"))
         .arg("--binary")
-        .arg(&binaries.baredump);
+        .arg(&binaries.of(kernel.arch).baredump);
     command
         .arg("--config")
         .arg(&config)
@@ -304,7 +310,7 @@ fn skeleton(kernel: &Kernel, binaries: &Binaries, more: &[&str]) -> Result<Archi
     for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
         archive.directory(dir, 0o755)?;
     }
-    archive.file("init", 0o755, read(&binaries.guest)?)?;
+    archive.file("init", 0o755, read(&binaries.of(kernel.arch).guest)?)?;
     let index = Index::read(std::slice::from_ref(&kernel.modules))?;
     let wanted: Vec<_> = ["virtio_blk"]
         .iter()
@@ -340,7 +346,13 @@ fn guest_image(
     (name, capture): (&str, Vec<u8>),
 ) -> Result<Vec<u8>> {
     let mut archive = skeleton(kernel, binaries, guest.modules)?;
-    archive.file("usr/sbin/baredumpctl", 0o755, read(&binaries.baredumpctl)?)?;
+    let loader = read(&binaries.of(kernel.arch).baredumpctl)?;
+    archive.file("usr/sbin/baredumpctl", 0o755, loader)?;
+    if let Some(tree) = &kernel.kexec_tools {
+        for (path, bytes) in kexec::files(tree)? {
+            archive.file(&path, 0o755, bytes)?;
+        }
+    }
     archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
     archive.file(name, 0o600, capture)?;
     archive.file(

@@ -8,6 +8,7 @@ mod fetch;
 mod full;
 mod guest;
 mod kdump_tools;
+mod kexec;
 mod lab;
 mod licences;
 mod setup;

@@ -3,6 +3,7 @@
 use crate::Stop;
 use crate::lab::{say, step};
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::process::Command;
 use xshell::{Shell, cmd};
 
@@ -12,6 +13,8 @@ type Tool = (&'static str, &'static str);
 /// What building and the virtual machines need.
 const TOOLS: &[Tool] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("musl-gcc", "musl-tools"),
     ("mkfs.ext4", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -22,8 +25,15 @@ const TOOLS: &[Tool] = &[
 ];
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
+/// The header by which the C headers for arm64 are known, and their package: the compiler only recommends it.
+const ARM64_HEADERS: (&str, &str) = (
+    "/usr/aarch64-linux-gnu/include/stdlib.h",
+    "libc6-dev-arm64-cross",
+);
 /// The target of the static binaries.
 pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
+/// The target of the static binaries for arm64.
+pub(crate) const TARGET_ARM64: &str = "aarch64-unknown-linux-musl";
 
 /// Installs what is missing.
 ///
@@ -45,6 +55,9 @@ pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
             .is_err()
     {
         packages.push("python3-venv");
+    }
+    if !Path::new(ARM64_HEADERS.0).exists() {
+        packages.push(ARM64_HEADERS.1);
     }
     packages.dedup();
     if packages.is_empty() {
@@ -87,15 +100,17 @@ fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The static target and the components, where rustup did not bring them with the toolchain.
+/// The static targets and the components, where rustup did not bring them with the toolchain.
 fn rust_parts(sh: &Shell) -> Result<()> {
     if Command::new("rustup").arg("--version").output().is_err() {
         say("rustup is not installed: cargo must know the target by itself");
         return Ok(());
     }
     let targets = cmd!(sh, "rustup target list --installed").quiet().read()?;
-    if !targets.lines().any(|line| line == TARGET) {
-        cmd!(sh, "rustup target add {TARGET}").quiet().run()?;
+    for target in [TARGET, TARGET_ARM64] {
+        if !targets.lines().any(|line| line == target) {
+            cmd!(sh, "rustup target add {target}").quiet().run()?;
+        }
     }
     let components = cmd!(sh, "rustup component list --installed")
         .quiet()

@@ -172,8 +172,7 @@ fn prepare(
         .filter(|series| scenarios.iter().any(|scenario| scenario.series == **series))
     {
         let kernel = fetch::kernel(&apt, series)?;
-        let accel =
-            qemu::accel::choose(&kernel.vmlinuz, &kernel.release, &lab.dir("accel")?, &say)?;
+        let accel = kernel.accel(lab)?;
         kernels.push((*series, kernel, accel));
     }
     Ok((judges, kernels))

@@ -283,6 +283,12 @@ pub(crate) fn send_message(queue: i32, message: &[u8]) -> Result<()> {
 
 /// Loads a crash kernel with `kexec_file_load(2)`.
 pub(crate) fn load_crash_kernel(kernel: &File, image: &File, command_line: &str) -> Result<()> {
+    /// The call's number, which the `libc` crate lacks for arm64.
+    const KEXEC_FILE_LOAD: libc::c_long = if cfg!(target_arch = "x86_64") {
+        320
+    } else {
+        294
+    };
     /// `KEXEC_FILE_ON_CRASH` of `linux/kexec.h`.
     const ON_CRASH: libc::c_ulong = 2;
     let words = CString::new(command_line)?;
@@ -290,7 +296,7 @@ pub(crate) fn load_crash_kernel(kernel: &File, image: &File, command_line: &str)
     // SAFETY: both descriptors are open, `words` is NUL-terminated with `len` bytes, and the kernel only reads them.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_kexec_file_load,
+            KEXEC_FILE_LOAD,
             kernel.as_raw_fd(),
             image.as_raw_fd(),
             len,

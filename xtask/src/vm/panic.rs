@@ -28,6 +28,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("panic-numa-4-level", MAIN_SERIES, numa),
         scenario("panic-7", "7.", Guest::default()),
+        scenario("panic-arm64", "arm64-6.12.", Guest::default()),
         scenario("panic-6.12", "6.12.", Guest::default()),
         scenario("panic-6.1", "6.1.", Guest::default()),
         scenario("panic-5.10", "5.10.", Guest::default()),

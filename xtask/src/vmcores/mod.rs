@@ -165,8 +165,7 @@ fn jobs(lab: &Lab, binaries: &Binaries, shapes: &[&'static Shape]) -> Result<Vec
             Some(job) => (job.kernel.clone(), job.accel),
             None => {
                 let kernel = fetch::kernel(&apt, shape.series)?;
-                let cache = lab.dir("accel")?;
-                let accel = qemu::accel::choose(&kernel.vmlinuz, &kernel.release, &cache, &say)?;
+                let accel = kernel.accel(lab)?;
                 (kernel, accel)
             }
         };
