@@ -101,14 +101,15 @@ fn five_levels(info: &VmcoreInfo) -> bool {
     info.number("pgtable_l5_enabled").is_some_and(|v| v != 0)
 }
 
-/// The direct map's base from the last segment of RAM that has a direct-map address: with KASLR only the ELF headers know it.
+/// The direct map's base from the segments of RAM that have a direct-map address: with KASLR only the ELF headers know it. QEMU
+/// can write a segment for every mapping there is; all others lie above the direct map.
 fn kernel_base(five: bool, segments: &[Segment]) -> VirtAddr {
     let from_headers = segments
         .iter()
-        .rev()
         .filter(|s| s.virt < KERNEL_MAP && s.virt >= 1 << 63)
-        .find_map(|s| s.virt.checked_sub(s.start.raw()))
-        .filter(|base| *base >= 1 << 63);
+        .filter_map(|s| s.virt.checked_sub(s.start.raw()))
+        .filter(|base| *base >= 1 << 63)
+        .min();
     VirtAddr::new(from_headers.unwrap_or(if five { PAGE_OFFSET_5 } else { PAGE_OFFSET_4 }))
 }
 

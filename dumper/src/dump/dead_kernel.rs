@@ -243,26 +243,20 @@ impl DeadKernel {
     }
 }
 
-/// The page size that VMCOREINFO says, or the dump that is read.
+/// The page size of the dump that is read, else what VMCOREINFO says.
 fn page_size(core: &Vmcore, info: &VmcoreInfo, warnings: &mut Vec<String>) -> PageSize {
-    let said = info
-        .text("PAGESIZE")
-        .and_then(|t| t.parse().ok())
-        .and_then(PageSize::new);
     if let Some(pages) = core.pages() {
-        let size = pages.page_size();
-        if said.is_some_and(|said| said != size) {
-            warnings.push(format!(
-                "the dump has pages of {} bytes, the kernel had others: they cannot be told apart",
-                size.bytes()
-            ));
-        }
-        return size;
+        return pages.page_size();
     }
+    let said = said_page_size(info);
     if said.is_none() && !info.is_empty() {
         warnings.push("VMCOREINFO has no usable PAGESIZE; 4096 is assumed".into());
     }
     said.unwrap_or(PageSize::K4)
+}
+
+fn said_page_size(info: &VmcoreInfo) -> Option<PageSize> {
+    PageSize::new(info.text("PAGESIZE")?.parse().ok()?)
 }
 
 fn find_tables(
@@ -274,6 +268,12 @@ fn find_tables(
 ) -> Result<Box<dyn PageTables>, String> {
     if info.is_empty() {
         return Err("the vmcore has no VMCOREINFO note".into());
+    }
+    if core.pages().is_some() && said_page_size(info).is_some_and(|said| said != page_size) {
+        return Err(format!(
+            "the dump has blocks of {} bytes, the kernel had pages of another size",
+            page_size.bytes()
+        ));
     }
     let arch = arch.ok_or_else(|| {
         format!(

@@ -2,9 +2,13 @@
 
 mod copy;
 mod dead_kernel;
+mod elf;
+mod raw;
 mod open;
 
 pub use dead_kernel::{DeadKernel, Identity};
+pub use elf::dump_elf;
+pub use raw::copy_raw;
 pub use open::{Opened, Unwrapped, open, unwrap};
 
 use crate::compress::Compression;
@@ -116,6 +120,9 @@ pub enum DumpError {
     /// Not enough memory for the bitmaps and buffers.
     #[error("not enough memory for {0}")]
     Memory(&'static str),
+    /// A raw copy of what is no raw vmcore.
+    #[error("a raw copy is made of ELF vmcores only: this is an already written dump")]
+    NoRaw,
     /// There is nothing to dump.
     #[error("no page of the vmcore is left to dump")]
     Nothing,
