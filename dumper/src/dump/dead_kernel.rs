@@ -8,7 +8,7 @@ use crate::kernel::memmap::MemMap;
 use crate::kernel::page::PageRules;
 use crate::kernel::utsname::Utsname;
 use crate::kernel::virt::VirtMem;
-use crate::kernel::{Basics, printk};
+use crate::kernel::{Basics, layout, printk};
 use crate::vmcore::{PhysMem, Vmcore, VmcoreInfo};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -56,7 +56,7 @@ impl DeadKernel {
     #[must_use]
     pub fn understand(core: Vmcore, mmap: bool) -> Self {
         let mut warnings = core.warnings().to_vec();
-        let info = VmcoreInfo::parse(
+        let mut info = VmcoreInfo::parse(
             core.notes()
                 .vmcoreinfo
                 .as_ref()
@@ -69,7 +69,12 @@ impl DeadKernel {
         let arch = arch::by_elf_machine(core.machine());
         let tables = find_tables(&core, &info, arch, page_size, &mut warnings);
         let utsname = match &tables {
-            Ok(tables) => Utsname::read(&VirtMem::new(&core.reader(mmap), tables.as_ref()), &info),
+            Ok(tables) => {
+                let reader = core.reader(mmap);
+                let mem = VirtMem::new(&reader, tables.as_ref());
+                warnings.extend(layout::complete(&mut info, &mem));
+                Utsname::read(&mem, &info)
+            }
             Err(why) => Err(why.clone()),
         };
         let utsname = utsname

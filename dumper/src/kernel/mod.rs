@@ -1,5 +1,10 @@
 //! What is known of the dead kernel: VMCOREINFO, virtual memory, mem_section, struct page, the log.
 
+pub mod btf;
+#[cfg(test)]
+mod flat;
+pub mod kallsyms;
+pub mod layout;
 pub mod memmap;
 pub mod page;
 pub mod printk;

@@ -1,7 +1,7 @@
 //! utsname: names of the system, host, release and machine.
 //!
 //! Upstream: `include/uapi/linux/utsname.h` (`struct new_utsname`, six fields of 65 bytes); `SYMBOL(init_uts_ns)` and
-//! `OFFSET(uts_namespace.name)` (4 where it is not exported) say where.
+//! `OFFSET(uts_namespace.name)` (4 or 0 where it is not exported) say where.
 
 use super::virt::VirtMem;
 use crate::addr::VirtAddr;
@@ -25,10 +25,17 @@ impl Utsname {
         let namespace = info
             .symbol("init_uts_ns")
             .ok_or("VMCOREINFO lacks SYMBOL(init_uts_ns)")?;
-        let offset = info.offset("uts_namespace.name").unwrap_or(4);
+        // Where the kernel does not say: behind a reference count before 5.11, else at the start.
+        let Some(offset) = info.offset("uts_namespace.name") else {
+            return Self::read_at(mem, namespace, 4).or_else(|_| Self::read_at(mem, namespace, 0));
+        };
+        Self::read_at(mem, namespace, offset as u64)
+    }
+
+    fn read_at(mem: &VirtMem<'_>, namespace: u64, offset: u64) -> Result<Self, String> {
         let mut raw = [0; SIZE];
         let at = VirtAddr::new(namespace)
-            .checked_add(offset as u64)
+            .checked_add(offset)
             .ok_or("SYMBOL(init_uts_ns) is nonsense")?;
         mem.read(at, &mut raw)
             .map_err(|e| format!("utsname: {e}"))?;

@@ -90,6 +90,13 @@ impl VmcoreInfo {
             .ok()
     }
 
+    /// Adds a line that the kernel did not write but that is known to be true. A key that is there already stays as it is.
+    pub fn add(&mut self, key: &str, value: &str) {
+        if let Err(at) = self.entries.binary_search_by(|(k, _)| k.as_str().cmp(key)) {
+            self.entries.insert(at, (key.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,5 +144,9 @@ mod tests {
         assert_eq!(info.size("x"), Some(64));
         assert_eq!(info.length("m"), Some(2048));
         assert_eq!(info.size("missing"), None);
+        let mut info = info;
+        info.add("SIZE(missing)", "7");
+        info.add("SIZE(x)", "8");
+        assert_eq!((info.size("missing"), info.size("x")), (Some(7), Some(64)));
     }
 }

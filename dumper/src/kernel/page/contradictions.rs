@@ -23,7 +23,7 @@ impl Exports {
     fn misplaced(&mut self, warnings: &mut Vec<String>) {
         let width = |field: usize| if field == MAPCOUNT { 4 } else { 8 };
         for (field, fact) in self.fields.iter_mut().enumerate() {
-            let bad = |at: usize| at + width(field) > self.size || at % width(field) != 0;
+            let bad = |at: usize| at + width(field) > self.size || !at.is_multiple_of(width(field));
             if let Some(at) = fact.value.filter(|at| bad(*at)) {
                 warnings.push(format!(
                     "OFFSET({})={at} cannot be in a struct page of {} bytes; it is not believed, what it would tell is kept",
