@@ -96,17 +96,31 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
 /// A vmcore that was opened, and what to make of it.
 pub(super) struct Job<'a> {
     kernel: DeadKernel,
+    began: Instant,
     pub(super) asked: &'a DumpOptions,
 }
 
 impl<'a> Job<'a> {
     fn new(kernel: DeadKernel, asked: &'a DumpOptions) -> Self {
-        Self { kernel, asked }
+        Self {
+            kernel,
+            began: Instant::now(),
+            asked,
+        }
     }
 
     /// Writes the dump; `sparse` says that what is not written to `out` is zeros.
     pub(super) fn write(&self, out: &dyn Out, sparse: bool) -> Result<Summary, Failure> {
         write(&self.kernel, self.asked, out, sparse)
+    }
+
+    /// Says what was written, as far as that was asked for.
+    pub(super) fn report(&self, summary: &Summary) {
+        let messages = self.asked.messages;
+        if messages & (COMMON | REPORT) != 0 {
+            let seconds = self.began.elapsed().as_secs_f64();
+            report(summary, seconds, messages & REPORT != 0);
+        }
     }
 }
 
@@ -130,7 +144,6 @@ fn write(
         kernel.page_size().bytes() as u64,
         asked.messages & PROGRESS == 0,
     );
-    let began = Instant::now();
     let result = match asked.format {
         Format::Kdump => dump::dump(kernel, &options, out, &mut terminal),
         Format::Elf => dump::dump_elf(kernel, &options, out, &mut terminal),
@@ -145,13 +158,6 @@ fn write(
     })?;
     for warning in &summary.warnings {
         complain(&format!("warning: {warning}"));
-    }
-    if asked.messages & (COMMON | REPORT) != 0 {
-        report(
-            &summary,
-            began.elapsed().as_secs_f64(),
-            asked.messages & REPORT != 0,
-        );
     }
     Ok(summary)
 }

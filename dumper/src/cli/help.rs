@@ -53,6 +53,7 @@ A stream (-F, --stream) goes to standard output without DUMPFILE or with '-'; to
 Called as makedumpfile, or with options first, the defaults are makedumpfile's: level 0, no
 compression, no worker threads, DUMPFILE written in place, exit codes 0 and 1. In that form only:
 
+  -R                       restore DUMPFILE from a flattened stream on standard input
       --dump-dmesg         write the dead kernel's log to DUMPFILE, no pages
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete

@@ -58,7 +58,9 @@ pub(super) fn in_place(job: &Job<'_>, file: &FileOut, name: &Path) -> Result<Sum
     }
     // A device has no holes: what it held before would show.
     let sparse = file.file().metadata().is_ok_and(|m| m.is_file());
-    job.write(file, sparse)
+    let summary = job.write(file, sparse)?;
+    job.report(&summary);
+    Ok(summary)
 }
 
 /// Writes a stream to a device or pipe. A block device that is mounted, or part of something that is, is refused by the kernel.
@@ -164,13 +166,17 @@ fn stream(job: &Job<'_>, to: File, name: &str) -> Result<Summary, Failure> {
         None if result.is_err() => return result,
         None => out.finish().and_then(Sink::finish),
     };
-    let (mut summary, error) = match (result, end) {
-        (result, Ok(())) => return result,
-        (Ok(summary), Err(error)) if error.kind() != ErrorKind::BrokenPipe => (summary, error),
+    let summary = match (result, end) {
+        (result, Ok(())) => result?,
+        (Ok(mut summary), Err(error)) if error.kind() != ErrorKind::BrokenPipe => {
+            if summary.outcome == Outcome::Complete {
+                let reason = format!("ending the stream failed: {error}");
+                summary.outcome = Outcome::Partial(reason);
+            }
+            summary
+        }
         (_, Err(error)) => return Err(cut(&error)),
     };
-    if summary.outcome == Outcome::Complete {
-        summary.outcome = Outcome::Partial(format!("ending the stream failed: {error}"));
-    }
+    job.report(&summary);
     Ok(summary)
 }

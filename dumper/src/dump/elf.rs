@@ -43,6 +43,7 @@ pub fn dump_elf(
     };
     let info = Info {
         machine: core.machine(),
+        notes_align: notes_align(core),
         notes_size: core.notes().size,
         read_notes: &|at, buf| core.read_notes(at, buf),
     };
@@ -95,6 +96,19 @@ fn end(
     match writer.finish(reason.is_none()) {
         Ok(()) => reason,
         Err(e) => reason.or_else(|| Some(format!("ending the file failed: {e}"))),
+    }
+}
+
+/// The alignment that the vmcore gives its notes, in the first program header; it has no other meaning than to be copied.
+fn notes_align(core: &Vmcore) -> u64 {
+    let (mut table, mut align) = ([0; 8], [0; 8]);
+    let read = core.file().map(|file| {
+        file.read_at(32, &mut table)?;
+        file.read_at(u64::from_le_bytes(table).saturating_add(48), &mut align)
+    });
+    match read {
+        Some(Ok(())) if align == 4u64.to_le_bytes() => 4,
+        _ => 0,
     }
 }
 

@@ -16,6 +16,8 @@ const RWX: u32 = 7;
 pub struct Info<'a> {
     /// `e_machine`.
     pub machine: u16,
+    /// `p_align` of the note segment: 0, or 4 from newer kernels.
+    pub notes_align: u64,
     /// Size of the note segment.
     pub notes_size: u64,
     /// Reads the note segment.
@@ -73,7 +75,7 @@ impl<'a> Writer<'a> {
         };
         out.reserve(writer.start)?;
         writer.write_header(!out.is_stream())?;
-        writer.write_table(notes_at, info.notes_size, pieces())?;
+        writer.write_table(notes_at, info, pieces())?;
         if wide {
             let section = Shdr {
                 before: [0; 32],
@@ -98,7 +100,7 @@ impl<'a> Writer<'a> {
     fn write_table(
         &self,
         notes_at: u64,
-        notes_size: u64,
+        info: &Info<'_>,
         pieces: impl Iterator<Item = Piece>,
     ) -> io::Result<()> {
         let mut buf = Vec::with_capacity(BLOCK + size_of::<Phdr>());
@@ -110,9 +112,9 @@ impl<'a> Writer<'a> {
             offset: U64::new(notes_at),
             vaddr: zero,
             paddr: zero,
-            filesz: U64::new(notes_size),
-            memsz: U64::new(notes_size),
-            align: zero,
+            filesz: U64::new(info.notes_size),
+            memsz: U64::new(info.notes_size),
+            align: U64::new(info.notes_align),
         };
         buf.extend_from_slice(note.as_bytes());
         let mut data = self.start;
@@ -213,6 +215,7 @@ mod tests {
         let out = Memory(Mutex::new(Vec::new()));
         let info = Info {
             machine: 62,
+            notes_align: 4,
             notes_size: 4,
             read_notes: &|_, buf| {
                 buf.copy_from_slice(b"note");
