@@ -13,7 +13,7 @@ use baredump::filter::DumpLevel;
 use tests::dump_reader::{Dump, SNAPPY, ZLIB, ZSTD};
 use tests::fake_kernel::layout::CRASH_TIME;
 use tests::fake_kernel::printk::{COUNT, Record, TEXT};
-use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation, Kind};
+use tests::fake_kernel::{Arm64, FakeKernel, FakeVmcore, Generation, Kind, Machine};
 use tests::memory_file::MemoryFile;
 
 const CODECS: [(Compression, u32); 4] = [
@@ -68,7 +68,7 @@ fn write(kernel: &DeadKernel, options: &Options) -> (Summary, Vec<u8>) {
 
 /// The dump must hold exactly the expected pages, byte for byte.
 fn check(vmcore: &FakeVmcore, level: u8, file: Vec<u8>) -> Dump {
-    let what = format!("{:?} level {level}", vmcore.generation);
+    let what = format!("{:?} {:?} level {level}", vmcore.machine, vmcore.generation);
     let dump = Dump::parse(file).unwrap_or_else(|e| panic!("{what}: {e:#}"));
     assert!(dump.is_complete(), "{what}: not complete");
     assert_eq!(
@@ -90,15 +90,10 @@ fn check(vmcore: &FakeVmcore, level: u8, file: Vec<u8>) -> Dump {
     dump
 }
 
-/// Every level of one generation, with 4 or 5 levels of page tables, each level with another codec.
-fn all_levels(generation: Generation, five_levels: bool) {
-    let kernel = FakeKernel::zoo(generation);
-    let vmcore = if five_levels {
-        kernel.five_levels()
-    } else {
-        kernel
-    }
-    .build();
+/// Every level of one kernel, each with another codec.
+fn all_levels(kernel: FakeKernel) {
+    let vmcore = kernel.build();
+    let (generation, machine) = (vmcore.generation, vmcore.machine);
     let dead = open(&vmcore, true);
     assert_eq!(dead.warnings(), [""; 0]);
     for level in 0..32 {
@@ -108,7 +103,10 @@ fn all_levels(generation: Generation, five_levels: bool) {
             (summary.outcome, summary.level.bits()),
             (Outcome::Complete, level)
         );
-        assert_eq!(summary.warnings, [""; 0], "{generation:?} level {level}");
+        assert_eq!(
+            summary.warnings, [""; 0],
+            "{machine:?} {generation:?} level {level}"
+        );
         assert_eq!(summary.bytes, file.len() as u64);
         let dump = check(&vmcore, level, file);
         assert_eq!(dump.status, status);
@@ -143,7 +141,8 @@ macro_rules! generations {
     ($($name:ident $generation:ident $five:literal)*) => {$(
         #[test]
         fn $name() {
-            all_levels(Generation::$generation, $five);
+            let kernel = FakeKernel::zoo(Generation::$generation);
+            all_levels(if $five { kernel.five_levels() } else { kernel });
         }
     )*};
 }
@@ -158,6 +157,109 @@ generations! {
     all_levels_of_6_12 V6_12 false
     all_levels_of_6_18 V6_18 true
     all_levels_of_7_1 V7_1 true
+}
+
+/// Each way to translate has its test; the kernel generations take turns.
+macro_rules! arm64 {
+    ($($name:ident $index:literal $generation:ident)*) => {$(
+        #[test]
+        fn $name() {
+            all_levels(FakeKernel::arm64_zoo(Arm64::ALL[$index], Generation::$generation));
+        }
+    )*};
+}
+
+arm64! {
+    all_levels_of_arm64_4k_48 0 V5_10
+    all_levels_of_arm64_4k_39 1 V6_1
+    all_levels_of_arm64_4k_lpa2 2 V6_12
+    all_levels_of_arm64_4k_52_on_48 3 V7_1
+    all_levels_of_arm64_16k_47 4 V6_6
+    all_levels_of_arm64_16k_lpa2 5 V6_18
+    all_levels_of_arm64_16k_52_on_47 6 V6_12
+    all_levels_of_arm64_64k_48 7 V6_4
+    all_levels_of_arm64_64k_52 8 V6_9
+    all_levels_of_arm64_64k_52_on_48 9 V6_10
+}
+
+/// What one key does not say about the page tables is found by trying: the same pages, and a warning when it was needed.
+#[test]
+fn arm64_page_tables_are_found_without_a_key() {
+    for cpu in Arm64::ALL {
+        for key in [
+            "VA_BITS",
+            "TCR_EL1_T1SZ",
+            "kimage_voffset",
+            "PHYS_OFFSET",
+            "SECTION_SIZE_BITS",
+            "MAX_PHYSMEM_BITS",
+        ] {
+            let vmcore = FakeKernel::arm64_zoo(cpu, Generation::V6_12)
+                .without_key(&format!("NUMBER({key})"))
+                .build();
+            let dead = open(&vmcore, true);
+            let (summary, file) = write(&dead, &options(31, Compression::None, 0));
+            assert_eq!(summary.warnings, [""; 0], "{cpu:?} without {key}");
+            check(&vmcore, 31, file);
+            let must_try = key == "VA_BITS" && cpu.built == cpu.actual || key == "kimage_voffset";
+            let warned = dead.warnings().iter().any(|w| w.contains("trying"));
+            assert!(warned || !must_try, "{cpu:?} without {key}");
+        }
+    }
+}
+
+/// Keys that contradict the tables: the tables are right.
+#[test]
+fn arm64_page_tables_are_believed_more_than_keys() {
+    for (cpu, key, wrong) in [
+        (Arm64::ALL[0], "TCR_EL1_T1SZ", "0x19"),
+        (Arm64::ALL[2], "TCR_EL1_T1SZ", "0x10"),
+        (Arm64::ALL[3], "TCR_EL1_T1SZ", "0xc"),
+        (Arm64::ALL[5], "TCR_EL1_T1SZ", "0x11"),
+        (Arm64::ALL[8], "VA_BITS", "-1"),
+        (Arm64::ALL[9], "kimage_voffset", "0x1234"),
+    ] {
+        let vmcore = FakeKernel::arm64_zoo(cpu, Generation::V6_12)
+            .with_number(key, wrong)
+            .build();
+        let dead = open(&vmcore, true);
+        let (_, file) = write(&dead, &options(31, Compression::None, 0));
+        check(&vmcore, 31, file);
+        let warned = dead.warnings().iter().any(|w| w.contains("trying"));
+        assert!(warned, "{cpu:?} {key}={wrong}");
+    }
+}
+
+/// `SYMBOL(mem_section)` of 4.15 before its correction.
+#[test]
+fn mem_section_may_be_behind_a_pointer() {
+    let arm = Machine::Arm64(Arm64::ALL[8]);
+    for machine in [Machine::X86 { levels: 4 }, arm] {
+        let vmcore = FakeKernel::on(machine, Generation::V5_10)
+            .page(
+                FakeKernel::on(machine, Generation::V5_10).test_low() + 1,
+                Kind::Anon,
+            )
+            .mem_section_by_pointer()
+            .build();
+        let (_, file) = write(&open(&vmcore, true), &options(31, Compression::None, 0));
+        check(&vmcore, 31, file);
+    }
+}
+
+#[test]
+fn the_header_of_an_arm64_dump() {
+    for cpu in [Arm64::ALL[0], Arm64::ALL[9]] {
+        let vmcore = FakeKernel::arm64_zoo(cpu, Generation::V6_12).build();
+        let (_, file) = write(&open(&vmcore, true), &options(31, Compression::Zstd, 0));
+        let dump = check(&vmcore, 31, file);
+        assert_eq!(dump.utsname[4], "aarch64");
+        assert_eq!(dump.page_size, 1 << cpu.page_shift);
+        assert_eq!((dump.phys_base, dump.nr_cpus), (vmcore.phys_base, 2));
+        let mut log = Vec::new();
+        open(&vmcore, true).dmesg(&mut log).unwrap();
+        assert_eq!(String::from_utf8(log).unwrap(), vmcore.log);
+    }
 }
 
 #[test]

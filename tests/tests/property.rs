@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tests::dump_reader::Dump;
-use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
+use tests::fake_kernel::{Arm64, FakeKernel, FakeVmcore, Generation};
 use tests::memory_file::MemoryFile;
 
 /// No single damaged vmcore may take longer (measured with room for a loaded machine).
@@ -144,7 +144,12 @@ fn run(vmcore: &FakeVmcore, bytes: &[u8], level: u8, what: &str) {
 
 /// `count` damaged vmcores, each with one or two damaged regions of the named ones.
 fn damaged(generation: Generation, names: &[&str], count: u64) {
-    let vmcore = FakeKernel::zoo(generation).build();
+    damaged_kernel(FakeKernel::zoo(generation), names, count);
+}
+
+fn damaged_kernel(kernel: FakeKernel, names: &[&str], count: u64) {
+    let vmcore = kernel.build();
+    let generation = vmcore.generation;
     let regions: Vec<_> = vmcore
         .regions
         .iter()
@@ -181,6 +186,19 @@ fn damaged_translation() {
         &["page table root", "page tables", "mem_section"],
         60,
     );
+}
+
+#[test]
+fn damaged_arm64() {
+    let tables = ["page table root", "page tables", "mem_section"];
+    for cpu in Arm64::ALL {
+        damaged_kernel(FakeKernel::arm64_zoo(cpu, Generation::V6_12), &tables, 6);
+        damaged_kernel(
+            FakeKernel::arm64_zoo(cpu, Generation::V6_18),
+            &["VMCOREINFO"],
+            6,
+        );
+    }
 }
 
 #[test]

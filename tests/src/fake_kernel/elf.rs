@@ -1,6 +1,7 @@
 //! An ELF vmcore in the layout of /proc/vmcore (fs/proc/vmcore.c): one merged PT_NOTE, PT_LOADs rounded out to whole pages.
 
-use super::memory::{Memory, PAGE};
+use super::machine::Machine;
+use super::memory::Memory;
 
 /// One PT_LOAD.
 #[derive(Clone, Copy, Debug)]
@@ -30,27 +31,28 @@ pub fn note(name: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
 }
 
 /// File offset of the notes for a number of segments.
-pub fn notes_offset(segments: usize) -> u64 {
-    (64 + 56 * (1 + segments as u64)).next_multiple_of(PAGE)
+pub fn notes_offset(segments: usize, page: u64) -> u64 {
+    (64 + 56 * (1 + segments as u64)).next_multiple_of(page)
 }
 
 /// The file offsets of the segments' first bytes.
-pub fn offsets(notes: usize, segments: &[Segment]) -> Vec<u64> {
-    let mut at = (notes_offset(segments.len()) + notes as u64).next_multiple_of(PAGE);
+pub fn offsets(notes: usize, segments: &[Segment], page: u64) -> Vec<u64> {
+    let mut at = (notes_offset(segments.len(), page) + notes as u64).next_multiple_of(page);
     let mut all = Vec::new();
     for s in segments {
-        all.push(at + s.phys % PAGE);
-        at += (s.phys + s.size).next_multiple_of(PAGE) - s.phys / PAGE * PAGE;
+        all.push(at + s.phys % page);
+        at += (s.phys + s.size).next_multiple_of(page) - s.phys / page * page;
     }
     all
 }
 
 /// The whole file.
-pub fn write(notes: &[u8], segments: &[Segment], memory: &Memory) -> Vec<u8> {
-    let offsets = offsets(notes.len(), segments);
+pub fn write(machine: Machine, notes: &[u8], segments: &[Segment], memory: &Memory) -> Vec<u8> {
+    let page = memory.page_size();
+    let offsets = offsets(notes.len(), segments, page);
     let mut out = b"\x7fELF\x02\x01\x01".to_vec();
     out.resize(16, 0);
-    for half in [4u16, 62] {
+    for half in [4u16, machine.elf()] {
         out.extend(half.to_le_bytes());
     }
     out.extend(1u32.to_le_bytes());
@@ -66,16 +68,16 @@ pub fn write(notes: &[u8], segments: &[Segment], memory: &Memory) -> Vec<u8> {
         &mut out,
         4,
         0,
-        [notes_offset(segments.len()), 0, 0, len, len, 0],
+        [notes_offset(segments.len(), page), 0, 0, len, len, 0],
     );
     for (s, offset) in segments.iter().zip(&offsets) {
         header(&mut out, 1, 7, [*offset, s.virt, s.phys, s.size, s.size, 0]);
     }
-    out.resize(notes_offset(segments.len()) as usize, 0);
+    out.resize(notes_offset(segments.len(), page) as usize, 0);
     out.extend(notes);
-    out.resize(out.len().next_multiple_of(PAGE as usize), 0);
+    out.resize(out.len().next_multiple_of(page as usize), 0);
     for s in segments {
-        for pfn in s.phys / PAGE..(s.phys + s.size).div_ceil(PAGE) {
+        for pfn in s.phys / page..(s.phys + s.size).div_ceil(page) {
             out.extend(clip(memory.page(pfn), pfn, s));
         }
     }
@@ -90,8 +92,9 @@ fn header(out: &mut Vec<u8>, kind: u32, flags: u32, words: [u64; 6]) {
 
 /// Overwrites the bytes of a page that are outside of the segment.
 fn clip(mut page: Vec<u8>, pfn: u64, s: &Segment) -> Vec<u8> {
+    let start = pfn * page.len() as u64;
     for (i, byte) in page.iter_mut().enumerate() {
-        if !(s.phys..s.phys + s.size).contains(&(pfn * PAGE + i as u64)) {
+        if !(s.phys..s.phys + s.size).contains(&(start + i as u64)) {
             *byte = NOT_IN_A_SEGMENT;
         }
     }

@@ -5,6 +5,7 @@ pub mod elf;
 pub mod generation;
 pub mod kind;
 pub mod layout;
+pub mod machine;
 pub mod memory;
 pub mod paging;
 pub mod printk;
@@ -14,14 +15,13 @@ mod zoo;
 
 pub use generation::Generation;
 pub use kind::Kind;
+pub use machine::{Arm64, Machine};
 pub use vmcore::FakeVmcore;
 
 use elf::Segment;
 use generation::Compound;
-use layout::{
-    Addresses, HEAP, IMAGE, IMAGE_SIZE, RAM, SECTION_MAP, SECTION_PAGES, UNMAPPED_SECTION, VMEMMAP,
-};
-use memory::{Memory, PAGE};
+use layout::{Addresses, IMAGE_SIZE, Layout};
+use memory::Memory;
 use paging::Tables;
 use printk::{Places, Record};
 use std::ops::Range;
@@ -45,31 +45,43 @@ pub struct Block {
 #[derive(Clone, Debug)]
 pub struct FakeKernel {
     generation: Generation,
-    levels: u32,
+    machine: Machine,
+    layout: Layout,
     ram: Vec<Range<u64>>,
     blocks: Vec<Block>,
     records: Vec<Record>,
     vmcoreinfo: bool,
     without_keys: Vec<String>,
+    other_lines: Vec<(String, String)>,
+    mem_section_by_pointer: bool,
 }
 
 impl FakeKernel {
-    /// A kernel with 4-level page tables whose memory is all its own, and a short log.
+    /// An x86_64 kernel with 4-level page tables whose memory is all its own, and a short log.
     pub fn new(generation: Generation) -> Self {
+        Self::on(Machine::X86 { levels: 4 }, generation)
+    }
+
+    /// The same on any machine.
+    pub fn on(machine: Machine, generation: Generation) -> Self {
+        let layout = Layout::new(machine);
         Self {
             generation,
-            levels: 4,
-            ram: RAM.to_vec(),
+            machine,
+            ram: layout.ram.to_vec(),
+            layout,
             blocks: Vec::new(),
             records: zoo::log(),
             vmcoreinfo: true,
             without_keys: Vec::new(),
+            other_lines: Vec::new(),
+            mem_section_by_pointer: false,
         }
     }
 
     /// Page tables of 5 levels.
     pub fn five_levels(mut self) -> Self {
-        self.levels = 5;
+        self.machine = Machine::X86 { levels: 5 };
         self
     }
 
@@ -162,10 +174,28 @@ impl FakeKernel {
         self
     }
 
+    /// Another value of `NUMBER(name)`.
+    pub fn with_number(mut self, name: &str, value: &str) -> Self {
+        let key = format!("NUMBER({name})=");
+        self.other_lines.push((key, value.to_owned()));
+        self
+    }
+
+    /// The first page for tests.
+    pub fn test_low(&self) -> u64 {
+        self.layout.test_low.start
+    }
+
+    /// `SYMBOL(mem_section)` is the address of the variable, as in the first releases of 4.15.
+    pub fn mem_section_by_pointer(mut self) -> Self {
+        self.mem_section_by_pointer = true;
+        self
+    }
+
     /// Lays everything out.
     pub fn build(self) -> FakeVmcore {
-        let a = Addresses::new(self.levels, self.generation);
-        let mut memory = Memory::default();
+        let a = Addresses::new(self.machine, &self.layout, self.generation);
+        let mut memory = Memory::new(self.layout.page);
         for range in &self.ram {
             memory.add(range);
         }
@@ -182,57 +212,77 @@ impl FakeKernel {
         let has_ram = |section: u64| {
             self.ram
                 .iter()
-                .any(|r| r.start / PAGE / SECTION_PAGES == section)
+                .any(|r| r.start >> self.layout.section_bits == section)
         };
-        VMEMMAP
+        self.layout
+            .vmemmap
             .into_iter()
             .filter(move |(section, _)| has_ram(*section))
     }
 
     fn page_tables(&self, memory: &mut Memory, a: &Addresses) -> u64 {
+        let layout = &self.layout;
         let mut tables = Tables::new(
             memory,
+            self.machine,
             a.image(a.page_table),
-            a.levels,
-            HEAP.start + 0x4000..HEAP.start + 0x4_0000,
+            layout.tables()..layout.log_text(),
         );
-        tables.map(memory, a.text, IMAGE, 21);
-        if a.levels == 5 {
-            tables.map(memory, a.page_offset, 0, 30);
-        } else {
-            (0..256).for_each(|i| tables.map(memory, a.direct(i << 21), i << 21, 21));
+        let base_shift = layout.page.trailing_zeros();
+        let image_shift = if layout.is_small() { base_shift } else { 21 };
+        for at in (0..2 << 20).step_by(1 << image_shift) {
+            tables.map(memory, a.text + at, layout.image + at, image_shift);
         }
-        for (section, start) in VMEMMAP {
-            let virt = a.vmemmap + section * SECTION_MAP;
-            if self.generation == Generation::V6_1 && section == 2 {
-                (0..512).for_each(|i| tables.map(memory, virt + (i << 12), start + (i << 12), 12));
+        let ram = layout.base * layout.page;
+        match self.machine {
+            Machine::X86 { levels: 5 } => tables.map(memory, a.direct(0), 0, 30),
+            Machine::X86 { .. } => {
+                (0..256).for_each(|i| tables.map(memory, a.direct(i << 21), i << 21, 21))
+            }
+            Machine::Arm64(cpu) => {
+                let block = [30, 25, 29][(cpu.page_shift as usize - 12) / 2];
+                tables.map(memory, a.direct(ram), ram, block);
+            }
+        }
+        for (section, start) in layout.vmemmap {
+            let map = layout.section_map();
+            let virt = a.vmemmap.wrapping_add(section * map);
+            let has_pages = self.generation == Generation::V6_1 && section == layout.vmemmap[1].0;
+            let shift = if layout.is_small() || has_pages {
+                base_shift
             } else {
-                tables.map(memory, virt, start, 21);
+                21
+            };
+            for at in (0..map).step_by(1 << shift) {
+                tables.map(memory, virt + at, start + at, shift);
             }
         }
         tables.used_up_to()
     }
 
     fn sections(&self, memory: &mut Memory, a: &Addresses) {
-        let (array, root) = (HEAP.start, HEAP.start + PAGE);
-        memory.zero(array, 2 * PAGE);
+        let page = self.layout.page;
+        let (array, root) = (self.layout.heap.start, self.layout.heap.start + page);
+        memory.zero(array, 2 * page);
         memory.write_u64(array, a.direct(root));
+        memory.write_u64(a.image(a.mem_section_pointer), a.mem_section);
         for (section, _) in self
             .mapped_sections()
-            .filter(|(section, _)| *section != UNMAPPED_SECTION)
+            .filter(|(section, _)| *section != self.layout.unmapped_section)
         {
             memory.write_u64(root + section * a.mem_section_size, a.vmemmap | 0xf);
         }
     }
 
     fn struct_pages(&self, memory: &mut Memory) {
-        for (_, start) in VMEMMAP {
-            memory.zero(start, SECTION_MAP);
+        for (_, start) in self.layout.vmemmap {
+            memory.zero(start, self.layout.section_map());
         }
+        let page = self.layout.page;
         for pfn in self
             .ram
             .iter()
-            .flat_map(|r| r.start / PAGE..r.end.div_ceil(PAGE))
+            .flat_map(|r| r.start / page..r.end.div_ceil(page))
         {
             self.struct_page(memory, pfn, Kind::Kernel, 0);
         }
@@ -250,7 +300,7 @@ impl FakeKernel {
     }
 
     fn struct_page(&self, memory: &mut Memory, pfn: u64, kind: Kind, private: u64) {
-        let Some(at) = layout::struct_page(pfn) else {
+        let Some(at) = self.layout.struct_page(pfn) else {
             return;
         };
         let fields = kind.fields(self.generation);
@@ -265,7 +315,7 @@ impl FakeKernel {
 
     /// The head's flag, order and destructor in the first tail page, and tails that look like pages of everybody else.
     fn compound_fields(&self, memory: &mut Memory, block: &Block, order: u64) {
-        let Some(head) = layout::struct_page(block.pfn) else {
+        let Some(head) = self.layout.struct_page(block.pfn) else {
             return;
         };
         let flags = self.generation.flags();
@@ -275,7 +325,7 @@ impl FakeKernel {
         } else {
             0xffff_f1c3_4000_0001 | block.pfn << 6
         };
-        for at in (1..block.pages).filter_map(|i| layout::struct_page(block.pfn + i)) {
+        for at in (1..block.pages).filter_map(|i| self.layout.struct_page(block.pfn + i)) {
             memory.write_u64(at, 1 << flags.lru);
             memory.write_u64(at + 8, word);
             memory.write_u64(at + 24, 0xdead_0000_0000_0401);
@@ -304,7 +354,7 @@ impl FakeKernel {
             "dead-node.example",
             self.generation.release(),
             "#1 SMP Fake 1.2.3-1 (2026-01-01)",
-            "x86_64",
+            self.machine.name(),
             "(none)",
         ];
         for (i, field) in (0..).zip(fields) {
@@ -313,7 +363,7 @@ impl FakeKernel {
     }
 
     fn printk(&self, memory: &mut Memory, a: &Addresses) -> String {
-        let text = HEAP.end - 0x1_0000;
+        let text = self.layout.log_text();
         let places = Places {
             ring: a.image(a.ring),
             descs: (a.image(a.text + 0x2_2000), a.text + 0x2_2000),
@@ -334,7 +384,7 @@ impl FakeKernel {
     fn segments(&self, a: &Addresses) -> Vec<Segment> {
         let text = Segment {
             virt: a.text,
-            phys: IMAGE,
+            phys: self.layout.image,
             size: IMAGE_SIZE,
         };
         let ram = self.ram.iter().map(|r| Segment {

@@ -1,9 +1,9 @@
 //! A finished synthetic vmcore and what a dump of it must hold.
 
 use super::elf::{self, Segment};
-use super::layout::{Addresses, HEAP, SECTION_PAGES, VMEMMAP};
-use super::memory::{Memory, PAGE};
-use super::{Block, FakeKernel, Generation, Kind, vmcoreinfo};
+use super::layout::{Addresses, Layout};
+use super::memory::Memory;
+use super::{Block, FakeKernel, Generation, Kind, Machine, vmcoreinfo};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub struct FakeVmcore {
     pub elf: Vec<u8>,
     /// The kernel's generation.
     pub generation: Generation,
+    /// What it ran on.
+    pub machine: Machine,
     /// The log that a reader must get.
     pub log: String,
     /// The VMCOREINFO text; empty without the note.
@@ -30,6 +32,7 @@ pub struct FakeVmcore {
     pub regions: Vec<(&'static str, Range<usize>)>,
     /// Blocks of pages with a use.
     pub blocks: Vec<Block>,
+    layout: Layout,
     memory: Memory,
     segments: Vec<Segment>,
     mapped: Vec<u64>,
@@ -44,7 +47,7 @@ impl FakeVmcore {
         tables_end: u64,
     ) -> Self {
         let text = if kernel.vmcoreinfo {
-            vmcoreinfo::text(kernel.generation, a)
+            vmcoreinfo::text(&kernel, a)
         } else {
             String::new()
         };
@@ -54,8 +57,14 @@ impl FakeVmcore {
                 .iter()
                 .any(|key| line.starts_with(key.as_str()))
         };
-        let text: String = text.split_inclusive('\n').filter(wanted).collect();
-        let notes = notes(&text);
+        let changed = |line: &str| {
+            let mut others = kernel.other_lines.iter();
+            let other = others.find(|(key, _)| line.starts_with(key.as_str()));
+            other.map_or_else(|| line.to_owned(), |(key, value)| format!("{key}{value}\n"))
+        };
+        let lines = text.split_inclusive('\n').filter(wanted);
+        let text: String = lines.map(changed).collect();
+        let notes = notes(kernel.machine, &text);
         let segments = kernel.segments(a);
         let mapped: Vec<u64> = kernel
             .mapped_sections()
@@ -63,16 +72,17 @@ impl FakeVmcore {
             .collect();
         let end = segments
             .iter()
-            .map(|s| (s.phys + s.size).div_ceil(PAGE))
+            .map(|s| (s.phys + s.size).div_ceil(kernel.layout.page))
             .max()
             .unwrap_or(0);
         let last_mapped = mapped
             .iter()
             .max()
-            .map_or(end, |section| (section + 1) * SECTION_PAGES);
+            .map_or(end, |section| (section + 1) * kernel.layout.section_pages());
         let mut vmcore = Self {
-            elf: elf::write(&notes, &segments, &memory),
+            elf: elf::write(kernel.machine, &notes, &segments, &memory),
             generation: kernel.generation,
+            machine: kernel.machine,
             log,
             max_mapnr: if kernel.vmcoreinfo {
                 end.min(last_mapped)
@@ -87,11 +97,12 @@ impl FakeVmcore {
                 Vec::new()
             },
             vmcoreinfo: text,
+            layout: kernel.layout,
             memory,
             segments,
             mapped,
         };
-        let notes_at = elf::notes_offset(vmcore.segments.len()) as usize;
+        let notes_at = elf::notes_offset(vmcore.segments.len(), vmcore.layout.page) as usize;
         let text_at = notes_at + notes.len() - vmcore.vmcoreinfo.len().next_multiple_of(4);
         vmcore.regions = vec![
             ("ELF headers", 0..64 + 56 * (1 + vmcore.segments.len())),
@@ -118,7 +129,8 @@ impl FakeVmcore {
 
     /// Pages that exist: every page that a segment touches.
     pub fn existing(&self) -> BTreeSet<u64> {
-        let pages = |s: &Segment| s.phys / PAGE..(s.phys + s.size).div_ceil(PAGE);
+        let page = self.layout.page;
+        let pages = |s: &Segment| s.phys / page..(s.phys + s.size).div_ceil(page);
         self.segments
             .iter()
             .flat_map(pages)
@@ -159,8 +171,8 @@ impl FakeVmcore {
         let missing = some(expected.difference(&kept).copied().take(8).collect());
         let extra = some(kept.difference(&expected).copied().take(8).collect());
         Err(format!(
-            "{:?} level {level}: missing: {missing}; too many: {extra}",
-            self.generation
+            "{:?} {:?} level {level}: missing: {missing}; too many: {extra}",
+            self.machine, self.generation
         ))
     }
 
@@ -183,8 +195,9 @@ impl FakeVmcore {
     /// The bytes of a page, as far as segments hold them; the rest of it is zeros.
     pub fn page(&self, pfn: u64) -> Vec<u8> {
         let mut page = self.memory.page(pfn);
+        let start = pfn * self.layout.page;
         for (i, byte) in page.iter_mut().enumerate() {
-            if !self.is_in_a_segment(pfn * PAGE + i as u64) {
+            if !self.is_in_a_segment(start + i as u64) {
                 *byte = 0;
             }
         }
@@ -203,7 +216,8 @@ impl FakeVmcore {
 
     /// Filters look at a page when its first byte is in a segment and its section has struct pages.
     fn is_judged(&self, pfn: u64) -> bool {
-        self.is_in_a_segment(pfn * PAGE) && self.mapped.contains(&(pfn / SECTION_PAGES))
+        let section = pfn / self.layout.section_pages();
+        self.is_in_a_segment(pfn * self.layout.page) && self.mapped.contains(&section)
     }
 
     fn is_in_a_segment(&self, phys: u64) -> bool {
@@ -214,7 +228,7 @@ impl FakeVmcore {
 
     fn memory_regions(&mut self, a: &Addresses, tables_end: u64) {
         let notes_len = self.notes_len();
-        let offsets = elf::offsets(notes_len, &self.segments);
+        let offsets = elf::offsets(notes_len, &self.segments, self.layout.page);
         let file = |range: Range<u64>| {
             let mut hits = self.segments.iter().zip(&offsets);
             let (s, offset) =
@@ -222,20 +236,22 @@ impl FakeVmcore {
             Some((range.start - s.phys + offset) as usize..(range.end - s.phys + offset) as usize)
         };
         let (root, ring) = (a.image(a.page_table), a.image(a.prb));
-        let used_sections = 0x1000 + 8 * a.mem_section_size;
+        let (l, page) = (&self.layout, self.layout.page);
+        let used_sections = page + (l.vmemmap[0].0 + 8) * a.mem_section_size;
+        let struct_pages = |pages: &Range<u64>| {
+            let start = l.struct_page(pages.start).unwrap_or(0);
+            start..start + (pages.end - pages.start) * 64
+        };
         let ranges = [
-            ("page table root", root..root + PAGE),
-            ("page tables", HEAP.start + 0x4000..tables_end),
-            ("mem_section", HEAP.start..HEAP.start + used_sections),
-            (
-                "struct pages",
-                VMEMMAP[0].1 + 0xa00 * 64..VMEMMAP[0].1 + 0x1000 * 64,
-            ),
-            ("high struct pages", VMEMMAP[1].1..VMEMMAP[1].1 + 0x800 * 64),
+            ("page table root", root..root + page),
+            ("page tables", l.tables()..tables_end),
+            ("mem_section", l.heap.start..l.heap.start + used_sections),
+            ("struct pages", struct_pages(&l.test_low)),
+            ("high struct pages", struct_pages(&l.test_high)),
             ("utsname", a.image(a.uts)..a.image(a.uts) + 512),
             ("printk ring", ring..ring + 0x200),
             ("printk records", ring + 0x1000..ring + 0x4c00),
-            ("printk text", HEAP.end - 0x1_0000..HEAP.end - 0xf000),
+            ("printk text", l.log_text()..l.log_text() + 0x1000),
         ];
         let found: Vec<_> = ranges
             .into_iter()
@@ -245,14 +261,14 @@ impl FakeVmcore {
     }
 
     fn notes_len(&self) -> usize {
-        notes(&self.vmcoreinfo).len()
+        notes(self.machine, &self.vmcoreinfo).len()
     }
 }
 
-fn notes(vmcoreinfo: &str) -> Vec<u8> {
+fn notes(machine: Machine, vmcoreinfo: &str) -> Vec<u8> {
     let mut all = Vec::new();
     for cpu in 0..CPUS {
-        let mut status = vec![0; 336];
+        let mut status = vec![0; machine.status_size()];
         status[32..36].copy_from_slice(&(100 + cpu).to_le_bytes());
         all.extend(elf::note(b"CORE\0", 1, &status));
     }

@@ -1,19 +1,20 @@
 //! VMCOREINFO of a synthetic kernel: the keys of its generation, in the kernel's order (kernel/crash_core.c, kernel/vmcore_info.c,
-//! kernel/printk/printk.c, arch/x86/kernel/vmcore_info_64.c).
+//! kernel/printk/printk.c, arch/x86/kernel/vmcore_info_64.c, arch/arm64/kernel/vmcore_info.c).
 
 use super::generation::{Compound, Generation};
 use super::layout::{Addresses, CRASH_TIME};
-use super::printk;
+use super::{Arm64, FakeKernel, Machine, printk};
 use std::fmt::Write as _;
 
 /// Builds the text.
-pub(super) fn text(generation: Generation, a: &Addresses) -> String {
+pub(super) fn text(kernel: &FakeKernel, a: &Addresses) -> String {
+    let generation = kernel.generation;
     let mut t = Lines(String::new());
     t.line(format_args!("OSRELEASE={}", generation.release()));
     t.line(format_args!(
         "BUILD-ID=00112233445566778899aabbccddeeff00112233"
     ));
-    t.line(format_args!("PAGESIZE=4096"));
+    t.line(format_args!("PAGESIZE={}", kernel.layout.page));
     t.symbol("init_uts_ns", a.uts);
     if generation >= Generation::V6_1 {
         t.offset("uts_namespace.name", 0);
@@ -26,7 +27,7 @@ pub(super) fn text(generation: Generation, a: &Addresses) -> String {
     } else {
         t.symbol("vmap_area_list", a.text + 0x2_8040);
     }
-    memory_model(&mut t, a);
+    memory_model(&mut t, kernel, a);
     struct_page(&mut t, generation);
     t.symbol("log_buf", a.text + 0x2_8080);
     t.symbol("log_buf_len", a.text + 0x2_8088);
@@ -34,12 +35,10 @@ pub(super) fn text(generation: Generation, a: &Addresses) -> String {
     t.length("free_area.free_list", 6);
     t.number("NR_FREE_PAGES", 0);
     page_flags(&mut t, generation);
-    t.number("phys_base", a.phys_base.cast_signed());
-    t.symbol("init_top_pgt", a.page_table);
-    t.number("pgtable_l5_enabled", i64::from(a.levels == 5));
-    t.line(format_args!("KERNELOFFSET={:x}", a.kaslr));
-    t.number("KERNEL_IMAGE_SIZE", 1 << 30);
-    t.number("sme_mask", 0);
+    match kernel.machine {
+        Machine::X86 { levels } => x86_64(&mut t, levels, a),
+        Machine::Arm64(cpu) => arm64(&mut t, cpu, a),
+    }
     t.line(format_args!("CRASHTIME={CRASH_TIME}"));
     t.0
 }
@@ -67,13 +66,46 @@ impl Lines {
     }
 }
 
-fn memory_model(t: &mut Lines, a: &Addresses) {
-    t.symbol("mem_section", a.mem_section);
-    t.length("mem_section", a.section_roots());
+fn x86_64(t: &mut Lines, levels: u32, a: &Addresses) {
+    t.number("phys_base", a.phys_base.cast_signed());
+    t.symbol("init_top_pgt", a.page_table);
+    t.number("pgtable_l5_enabled", i64::from(levels == 5));
+    t.line(format_args!("KERNELOFFSET={:x}", a.kaslr));
+    t.number("KERNEL_IMAGE_SIZE", 1 << 30);
+    t.number("sme_mask", 0);
+}
+
+fn arm64(t: &mut Lines, cpu: Arm64, a: &Addresses) {
+    t.number("VA_BITS", cpu.built.into());
+    let offset = a.text - a.image;
+    for (name, value) in [
+        ("kimage_voffset", offset),
+        ("PHYS_OFFSET", a.phys_base),
+        ("TCR_EL1_T1SZ", 64 - u64::from(cpu.actual)),
+    ] {
+        t.line(format_args!("NUMBER({name})={value:#x}"));
+    }
+    t.line(format_args!("KERNELOFFSET={:x}", a.kaslr));
+    t.line(format_args!("NUMBER(KERNELPACMASK)=0x0"));
+}
+
+fn memory_model(t: &mut Lines, kernel: &FakeKernel, a: &Addresses) {
+    let (bits, layout) = (kernel.machine.physmem_bits(), &kernel.layout);
+    let sections = 1u64 << (bits - layout.section_bits);
+    let symbol = if kernel.mem_section_by_pointer {
+        a.mem_section_pointer
+    } else {
+        a.mem_section
+    };
+    t.symbol("mem_section", symbol);
+    t.length(
+        "mem_section",
+        sections.div_ceil(layout.page / a.mem_section_size),
+    );
     t.size("mem_section", a.mem_section_size);
     t.offset("mem_section.section_mem_map", 0);
-    t.number("SECTION_SIZE_BITS", 27);
-    t.number("MAX_PHYSMEM_BITS", a.physmem_bits());
+    t.number("SECTION_SIZE_BITS", layout.section_bits.into());
+    t.number("MAX_PHYSMEM_BITS", bits.into());
 }
 
 fn struct_page(t: &mut Lines, generation: Generation) {

@@ -1,17 +1,31 @@
 //! A synthetic kernel with pages of every kind.
 
-use super::layout::{TEST_HIGH, TEST_LOW};
 use super::printk::{Record, State, Text};
-use super::{FakeKernel, Generation, Kind};
+use super::{Arm64, FakeKernel, Generation, Kind, Machine};
 
 impl FakeKernel {
     /// Every kind of single and compound page, free blocks of every order, and everything that is odd.
     pub fn zoo(generation: Generation) -> Self {
-        let mut kernel = Self::new(generation);
-        let mut pfn = TEST_LOW.start + 1;
+        Self::new(generation).with_zoo()
+    }
+
+    /// The same on arm64.
+    pub fn arm64_zoo(cpu: Arm64, generation: Generation) -> Self {
+        Self::on(Machine::Arm64(cpu), generation).with_zoo()
+    }
+
+    fn with_zoo(self) -> Self {
+        let mut kernel = self;
+        let low = kernel.layout.test_low.clone();
+        let (singles, order) = if kernel.layout.is_small() {
+            (2, 6)
+        } else {
+            (5, 9)
+        };
+        let mut pfn = low.start + 1;
         for kind in Kind::SINGLE {
-            kernel = (0..5).fold(kernel, |kernel, i| kernel.page(pfn + i, kind));
-            pfn += 6;
+            kernel = (0..singles).fold(kernel, |kernel, i| kernel.page(pfn + i, kind));
+            pfn += singles + 1;
         }
         pfn = pfn.next_multiple_of(16);
         for kind in Kind::COMPOUND {
@@ -21,39 +35,45 @@ impl FakeKernel {
                 .compound(pfn + 8, 3, kind);
             pfn += 16;
         }
-        assert!(pfn < 0xc00);
+        let large = 1 << order;
+        assert!(pfn <= low.end - 2 * large);
         kernel = kernel
-            .compound(0xc00, 9, Kind::Anon)
-            .compound(0xe00, 9, Kind::Hugetlb);
+            .compound(low.end - 2 * large, order, Kind::Anon)
+            .compound(low.end - large, order, Kind::Hugetlb);
         kernel.free_blocks().odd_pages()
     }
 
     fn free_blocks(mut self) -> Self {
-        let mut pfn = TEST_HIGH.start;
-        for order in 0..9 {
+        let high = self.layout.test_high.start;
+        let largest = if self.layout.is_small() { 6 } else { 10 };
+        let mut pfn = high;
+        for order in 0..largest - 1 {
             self = self.free(pfn + (1 << order), order);
             pfn += 2 << order;
             pfn = pfn.next_multiple_of(2 << order);
         }
-        if self.generation.unaccepted().is_some() {
-            return self.unaccepted(TEST_HIGH.start + 0x400);
+        let block = high.max(pfn).next_multiple_of(1 << largest);
+        if self.generation.unaccepted().is_some() && largest == 10 {
+            return self.unaccepted(block);
         }
-        self.free(TEST_HIGH.start + 0x400, 10)
+        self.free(block, largest)
     }
 
     /// Orders that can't be, pages in holes, a page that is only partly there, one in a section without struct pages.
     fn odd_pages(self) -> Self {
-        let low = 0x10;
+        let (base, high) = (self.layout.base, self.layout.test_high.start);
+        let unmapped = self.layout.unmapped_section * self.layout.section_pages();
+        let low = base + 0x10;
         self.odd_compound(low, 2, 200, Kind::Anon)
             .odd_compound(low + 5, 2, 2, Kind::Cache)
             .odd_compound(low + 0x10, 3, 63, Kind::Anon)
             .odd_compound(low + 0x20, 2, 5, Kind::Hugetlb)
-            .page(0x9f, Kind::Anon)
-            .page(0xb0, Kind::Cache)
-            .free(0xc0, 4)
-            .page(0x8001, Kind::Anon)
-            .page(0x1_0c00, Kind::Cache)
-            .page(0x1_0c01, Kind::Cache)
+            .page(base + 0x9f, Kind::Anon)
+            .page(base + 0xb0, Kind::Cache)
+            .free(base + 0xc0, 4)
+            .page(unmapped + 1, Kind::Anon)
+            .page(high + 0xc00, Kind::Cache)
+            .page(high + 0xc01, Kind::Cache)
     }
 }
 

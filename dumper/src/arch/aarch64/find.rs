@@ -16,7 +16,7 @@ pub(super) fn find(
     let by_segment = dead.in_segment(root);
     let said = said_geometry(dead);
     if let (Some(geometry), Some(root)) = (said, by_key) {
-        let tables = tables(dead, geometry, root);
+        let tables = tables(geometry, root);
         if is_proved(dead, &tables) {
             return Ok(Box::new(tables));
         }
@@ -26,7 +26,7 @@ pub(super) fn find(
         .chain(Geometry::all(dead.page_size.shift()));
     for geometry in all {
         for root in [by_key, by_segment].into_iter().flatten() {
-            let tables = tables(dead, geometry, root);
+            let tables = tables(geometry, root);
             if is_proved(dead, &tables) {
                 warnings.push(format!(
                     "VMCOREINFO's VA_BITS, TCR_EL1_T1SZ or kimage_voffset is missing or wrong; page tables for {} bits at physical {} were found by trying",
@@ -39,7 +39,7 @@ pub(super) fn find(
     }
     match (said, by_key.or(by_segment)) {
         // Nothing can be proved, utsname itself may be what is damaged.
-        (Some(geometry), Some(root)) => Ok(Box::new(tables(dead, geometry, root))),
+        (Some(geometry), Some(root)) => Ok(Box::new(tables(geometry, root))),
         (_, None) => Err("VMCOREINFO lacks NUMBER(kimage_voffset) and no segment holds SYMBOL(swapper_pg_dir), so the kernel's page tables cannot be found".into()),
         (None, Some(_)) => Err("VMCOREINFO has no usable NUMBER(VA_BITS), and no size of virtual addresses leads to the kernel's utsname".into()),
     }
@@ -57,15 +57,12 @@ fn said_geometry(dead: &Evidence<'_>) -> Option<Geometry> {
     Geometry::of_kernel(dead.page_size.shift(), built, actual)
 }
 
-fn tables(dead: &Evidence<'_>, geometry: Geometry, root: u64) -> Tables {
-    // With 64 KiB pages the tables do not tell what the hardware was set to; the larger number is the lower bound.
-    let bits = actual_bits(dead.info)
-        .filter(|bits| *bits <= geometry.bits())
-        .unwrap_or(geometry.bits());
+/// With 64 KiB pages the tables do not tell what the hardware was set to; the larger number is the lower bound.
+fn tables(geometry: Geometry, root: u64) -> Tables {
     Tables {
         geometry,
         root: PhysAddr::new(root),
-        kernel_base: VirtAddr::new(!0 << bits),
+        kernel_base: VirtAddr::new(!0 << geometry.bits()),
     }
 }
 
