@@ -1,4 +1,4 @@
-//! What a kernel image says of itself.
+//! What an x86 kernel image says of itself; an arm64 one: [`crate::arm64_image`].
 //!
 //! Source: Documentation/arch/x86/boot.rst, boot protocol 2.10 (Linux 2.6.31) to 2.15 (7.2).
 
@@ -35,7 +35,7 @@ pub struct BzImage {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BzImageError {
     /// No `HdrS`.
-    #[error("it is no x86 bzImage (no boot header at 0x202)")]
+    #[error("it is neither an x86 bzImage (no boot header at 0x202) nor an arm64 Image")]
     NoHeader,
     /// Shorter than its header says.
     #[error(
@@ -50,6 +50,9 @@ pub enum BzImageError {
     /// No version string.
     #[error("its version string is missing: the file is damaged or cut off; reinstall the kernel")]
     Cut,
+    /// What the image is packed in can't be unpacked.
+    #[error("what it is packed in can't be unpacked ({0}); reinstall the kernel")]
+    Packed(String),
     /// A protocol from before 2009 or a 32-bit kernel.
     #[error(
         "it is a bzImage of boot protocol {major}.{minor:02} without a 64-bit entry; a 64-bit kernel is needed"

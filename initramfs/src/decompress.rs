@@ -68,7 +68,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DecompressError> {
     })
 }
 
-fn xz(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn xz(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);
     lzma_rust2::XzReader::new(bytes, true)

@@ -5,6 +5,7 @@
 //! [`cpio`] archive, [`compress`] shrinks it to what the capture kernel can unpack. [`cmdline`] builds the capture kernel's
 //! command line and [`loader`] hands kernel, image and command line to the running kernel.
 
+pub mod arm64_image;
 pub mod bzimage;
 pub mod cmdline;
 pub mod compress;
@@ -14,5 +15,6 @@ pub mod firmware;
 pub mod image;
 pub mod kconfig;
 pub mod loader;
+pub mod machine;
 pub mod modules;
 pub mod sysfs;

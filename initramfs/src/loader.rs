@@ -18,6 +18,7 @@ use baredump::sys::kexec;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::arm64_image;
 use crate::bzimage::{BzImage, BzImageError};
 use crate::cmdline::TooLong;
 
@@ -124,13 +125,21 @@ impl Kernel {
             path: path.to_owned(),
             cause,
         };
-        let file = File::open(path).map_err(read)?;
+        let mut file = File::open(path).map_err(read)?;
         let found = file.metadata().map_err(read)?.len();
         let mut bytes = Vec::new();
-        file.take(HEADER_BYTES)
+        (&file)
+            .take(HEADER_BYTES)
             .read_to_end(&mut bytes)
             .map_err(read)?;
-        let header = BzImage::parse(&bytes).map_err(not)?;
+        let header = if arm64_image::is_one(&bytes) {
+            // Its release is anywhere in it.
+            file.read_to_end(&mut bytes).map_err(read)?;
+            arm64_image::parse(&bytes)
+        } else {
+            BzImage::parse(&bytes)
+        };
+        let header = header.map_err(not)?;
         if found < header.file_size {
             return Err(not(BzImageError::Short {
                 wanted: header.file_size,
@@ -397,7 +406,7 @@ mod tests {
             .to_string();
         assert!(
             message.ends_with(
-                "can't be the capture kernel: it is no x86 bzImage (no boot header at 0x202)"
+                "can't be the capture kernel: it is neither an x86 bzImage (no boot header at 0x202) nor an arm64 Image"
             ),
             "{message}"
         );

@@ -10,6 +10,7 @@ use initramfs::cpio::{Archive, Node};
 use initramfs::firmware::{self, Firmware};
 use initramfs::image::{self, Contents};
 use initramfs::kconfig::KernelConfig;
+use initramfs::machine;
 use initramfs::modules::{self, Closure, Index, Options, Wishes};
 
 use super::wanted::{self, Wanted};
@@ -105,6 +106,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         &or_default(&args.firmware_dir, || firmware::default_dirs(&release)),
     )?;
     let binary = read_binary(args.binary.as_deref())?;
+    check_machine(&binary, &release, &closure, kernel_config.as_ref())?;
     let archive = image::assemble(Contents {
         release: &release,
         binary,
@@ -208,6 +210,28 @@ fn read_binary(given: Option<&Path>) -> Result<Vec<u8>> {
             "{shown} needs a dynamic loader, which is not in the image: take the static build"
         ),
         None => bail!("{shown} is no 64-bit ELF program and can't be PID 1"),
+    }
+}
+
+/// A PID 1 for other processors would only fail at the crash. What the kernel is for, its modules say, else its configuration.
+fn check_machine(
+    binary: &[u8],
+    release: &str,
+    closure: &Closure,
+    config: Option<&KernelConfig>,
+) -> Result<()> {
+    let module = closure.load.first();
+    let kernel = module
+        .and_then(|module| machine::of_elf(&module.bytes))
+        .or_else(|| config.and_then(machine::of_config));
+    match (kernel, machine::of_elf(binary)) {
+        (Some(kernel), Some(program)) if kernel != program => bail!(
+            "kernel {release} is for {}, but the baredump binary is for {}: name one for {} with --binary",
+            machine::name(kernel),
+            machine::name(program),
+            machine::name(kernel)
+        ),
+        _ => Ok(()),
     }
 }
 
