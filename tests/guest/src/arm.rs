@@ -23,7 +23,8 @@ const CAPTURE_IMAGE: &str = "/boot/capture.img";
 /// The image with this program for raw copies.
 const RAW_IMAGE: &str = "/boot/raw.img";
 /// Command line of the capture kernel for raw copies, after the console.
-const RAW_WORDS: &str = "nr_cpus=1 irqpoll reset_devices cgroup_disable=memory panic=5";
+const RAW_WORDS: &str =
+    "nr_cpus=1 irqpoll reset_devices acpi_no_memhotplug cgroup_disable=memory panic=5";
 
 /// Loads the capture image under test, and repeats what the loader says.
 pub(crate) fn baredumpctl(extra: &[String]) -> Result<()> {
