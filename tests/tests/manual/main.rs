@@ -78,7 +78,9 @@ fn synopses_are_complete() {
                 .unwrap_or_else(|| panic!("{} {verb}: no synopsis", program.name));
             let shown = Page::all_options(form);
             for names in options(&help) {
-                let elsewhere = ["--help", "--dump-dmesg", "-R"].iter().any(|name| names.contains(*name));
+                let elsewhere = ["--help", "--dump-dmesg", "-R"]
+                    .iter()
+                    .any(|name| names.contains(*name));
                 assert!(
                     elsewhere || !names.is_disjoint(&shown),
                     "{} {verb}: {names:?} is not in the synopsis",

@@ -26,7 +26,9 @@ pub enum FlatError {
         size: i64,
     },
     /// It cannot be read where it is.
-    #[error("the flattened dump has too many records to be read as it is: restore it first, with 'baredump rearrange'")]
+    #[error(
+        "the flattened dump has too many records to be read as it is: restore it first, with 'baredump rearrange'"
+    )]
     TooMany,
     /// The stream cannot be read.
     #[error("cannot read the flattened dump: {0}")]
@@ -63,7 +65,10 @@ pub fn rearrange(from: &mut dyn Read, out: &dyn Out) -> Result<Rearranged, FlatE
         complete: false,
     };
     // A header that ends early is that of a stream that was cut off.
-    while head == HEADER {
+    if head < HEADER {
+        return Ok(result);
+    }
+    loop {
         let mut header = [0; END.len()];
         if fill(from, &mut header)? < header.len() {
             break;

@@ -229,7 +229,9 @@ mod tests {
     }
 
     fn stream(len: usize) -> Vec<u8> {
-        (0..len).map(|i| (i / 1000 + i % 3) as u8).collect()
+        (0..len)
+            .map(|i| ((i / 1000 + i % 3) & 0xff).try_into().unwrap())
+            .collect()
     }
 
     fn container(stream: &[u8], codec: FrameCodec) -> Vec<u8> {
@@ -281,7 +283,9 @@ mod tests {
             for len in [0, 1, 200, file.len() / 2, file.len() - 1] {
                 let reader = open(&file[..len], codec);
                 assert!(reader.is_truncated(), "{codec:?} {len}");
-                assert!(reader.len() < stream.len() as u64 && reader.len() % PIECE as u64 == 0);
+                assert!(
+                    reader.len() < stream.len() as u64 && reader.len().is_multiple_of(PIECE as u64)
+                );
                 let mut buf = vec![0; usize::try_from(reader.len()).unwrap()];
                 reader.read_at(0, &mut buf).unwrap();
                 assert!(stream.starts_with(&buf));
