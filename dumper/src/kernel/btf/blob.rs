@@ -17,6 +17,8 @@ const MAX_SECTION: u32 = 32 << 20;
 const MAX_KINDS: u32 = 128;
 /// Bytes of the kernel's image that are searched for BTF.
 const IMAGE: u64 = 128 << 20;
+/// Bytes without anything mapped after which the image is over: the gaps in it are smaller.
+const GAP: u64 = 8 << 20;
 /// Bytes of it that are looked at in one go.
 const BLOCK: usize = 64 << 10;
 
@@ -134,10 +136,15 @@ fn read_layout(mem: &VirtMem<'_>, at: VirtAddr, len: u32) -> Vec<(u8, u8)> {
 pub fn search(mem: &VirtMem<'_>, text: u64) -> Option<u64> {
     let mut block = vec![0; BLOCK + HEADER];
     let start = text - text % 4096;
+    let mut mapped_to = 0;
     for offset in (0..IMAGE).step_by(BLOCK) {
         let at = start.checked_add(offset)?;
-        let got = read_some(mem, at, &mut block);
-        let bytes = &block[..got];
+        match read_some(mem, at, &mut block) {
+            true => mapped_to = offset,
+            false if offset - mapped_to > GAP => return None,
+            false => continue,
+        }
+        let bytes = &block[..];
         let mut from = 0;
         while let Some(found) = bytes[from..].iter().position(|b| *b == MAGIC[0]) {
             from += found;
@@ -154,23 +161,23 @@ pub fn search(mem: &VirtMem<'_>, text: u64) -> Option<u64> {
     None
 }
 
-/// Reads as many pages as there are at `at`.
-fn read_some(mem: &VirtMem<'_>, at: u64, block: &mut [u8]) -> usize {
+/// Fills `block` from `at`, with zeros where nothing is mapped; whether anything is.
+fn read_some(mem: &VirtMem<'_>, at: u64, block: &mut [u8]) -> bool {
     if mem.read(VirtAddr::new(at), block).is_ok() {
-        return block.len();
+        return true;
     }
-    let mut got = 0;
-    for page in block.chunks_mut(4096) {
-        let Some(here) = at.checked_add(got as u64) else {
-            break;
-        };
+    let mut any = false;
+    for (page, offset) in block.chunks_mut(4096).zip((0..).step_by(4096)) {
+        let read = at
+            .checked_add(offset)
+            .is_some_and(|here| mem.read(VirtAddr::new(here), page).is_ok());
+        any |= read;
         // A hole of the image has no BTF in it.
-        if mem.read(VirtAddr::new(here), page).is_err() {
+        if !read {
             page.fill(0);
         }
-        got += page.len();
     }
-    got
+    any
 }
 
 /// Types come first, strings right behind them.
