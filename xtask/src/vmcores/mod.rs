@@ -9,7 +9,7 @@ use crate::guest::{self, Run};
 use crate::lab::{Lab, say, step};
 use crate::{Stop, build, setup, vm};
 use anyhow::{Context, Result, bail};
-use qemu::{Accel, Outcome};
+use qemu::{Accel, Arch, Outcome};
 use serde::{Deserialize, Serialize};
 use shapes::{SHAPES, Shape};
 use std::collections::VecDeque;
@@ -154,10 +154,6 @@ fn choose(names: &[String]) -> Result<Vec<&'static Shape>> {
 fn jobs(lab: &Lab, binaries: &Binaries, shapes: &[&'static Shape]) -> Result<Vec<Job>> {
     step("kernels");
     let apt = Apt::open(lab)?;
-    let guest = hash(
-        &fs::read(&binaries.guest)
-            .with_context(|| format!("cannot read {}", binaries.guest.display()))?,
-    );
     let mut jobs: Vec<Job> = Vec::new();
     for shape in shapes {
         let known = jobs.iter().find(|job| job.shape.series == shape.series);
@@ -169,8 +165,10 @@ fn jobs(lab: &Lab, binaries: &Binaries, shapes: &[&'static Shape]) -> Result<Vec
                 (kernel, accel)
             }
         };
+        let guest = binaries.of(kernel.arch).guest;
+        let guest = fs::read(&guest).with_context(|| format!("cannot read {}", guest.display()))?;
         jobs.push(Job {
-            key: format!("{} guest {guest:016x} {shape:?}", kernel.release),
+            key: format!("{} guest {:016x} {shape:?}", kernel.release, hash(&guest)),
             shape,
             kernel,
             accel,
@@ -279,7 +277,10 @@ fn facts(job: &Job, run: &Run, seconds: u64) -> Facts {
     let mut facts = Facts {
         key: job.key.clone(),
         release: job.kernel.release.clone(),
-        arch: "x86_64".into(),
+        arch: match job.kernel.arch {
+            Arch::X86 => "x86_64".into(),
+            Arch::Arm64 => "aarch64".into(),
+        },
         machine: machine(job.shape),
         seconds,
         ..Facts::default()
@@ -310,7 +311,8 @@ fn machine(shape: &Shape) -> String {
         .map(|word| word.to_string_lossy())
         .collect();
     format!(
-        "-m {} -smp {} nodes {} {}",
+        "-cpu {} -m {} -smp {} nodes {} {}",
+        guest.processor.unwrap_or("max"),
         guest.memory,
         guest.cpus,
         guest.nodes.max(1),

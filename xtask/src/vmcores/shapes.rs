@@ -1,5 +1,6 @@
 //! The machines whose vmcores are compared: a table of kernels, page tables, memory layouts and what is plugged in.
 
+use crate::fetch::SERIES_16K;
 use crate::guest::Guest;
 use std::ffi::OsString;
 use std::path::Path;
@@ -31,7 +32,14 @@ pub(crate) struct Shape {
     words: &'static str,
     plugged: bool,
     address: Option<u64>,
+    reservation: &'static str,
+    processor: Option<&'static str>,
 }
+
+/// A 48-bit arm64 processor with pages of 4 KiB; it has none of 16 KiB.
+const NEOVERSE_N1: &str = "neoverse-n1";
+/// A 48-bit arm64 processor with pages of 16 KiB.
+const CORTEX_A76: &str = "cortex-a76";
 
 /// All machines.
 pub(crate) const SHAPES: &[Shape] = &[
@@ -66,6 +74,16 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape::new("6.12-1g", "6.12.")
         .words("hugepagesz=1G hugepages=2")
         .memory(4096),
+    Shape::new("arm64-6.12", "arm64-6.12.")
+        .arm64("256M", Some(NEOVERSE_N1))
+        .ci(),
+    Shape::new("arm64-6.12-lpa2", "arm64-6.12.").arm64("256M", None),
+    Shape::new("arm64-16k", SERIES_16K)
+        .arm64("384M", Some(CORTEX_A76))
+        .memory(1536),
+    Shape::new("arm64-16k-lpa2", SERIES_16K)
+        .arm64("384M", None)
+        .memory(1536),
 ];
 
 impl Shape {
@@ -79,7 +97,16 @@ impl Shape {
             words: "",
             plugged: true,
             address: None,
+            reservation: "192M",
+            processor: None,
         }
+    }
+
+    /// QEMU's board for arm64 plugs no memory in without firmware. Without a processor: the newest, with 52-bit addresses.
+    const fn arm64(mut self, reservation: &'static str, processor: Option<&'static str>) -> Self {
+        self.reservation = reservation;
+        self.processor = processor;
+        self.unplugged()
     }
 
     const fn ci(mut self) -> Self {
@@ -118,7 +145,8 @@ impl Shape {
             memory: self.memory,
             cpus: (2 * self.nodes).max(1),
             nodes: self.nodes,
-            reservation: "192M",
+            reservation: self.reservation,
+            processor: self.processor,
             words: format!("{WORDS} {}", self.words).trim_end().to_owned(),
             raw: true,
             plugged: self.plugged_memory(),
