@@ -30,19 +30,22 @@ impl Judges {
     /// All verdicts on the dump directory of a complete dump.
     pub(crate) fn complete(&self, dir: &Path, kernel: &Kernel) -> Vec<Verdict> {
         let vmcore = dir.join("vmcore");
-        [
+        let mut verdicts = vec![
             ("file names", names(dir)),
             ("dmesg", log_file(dir)),
             ("report.json", report(dir, "complete")),
             ("its facts", facts(dir, kernel)),
             ("its checksums", checksums(dir)),
             ("baredump verify", self.verify(&vmcore)),
-            ("crash --osrelease", osrelease(&vmcore, kernel)),
-            ("makedumpfile --dump-dmesg", self.dump_dmesg(&vmcore)),
-        ]
-        .into_iter()
-        .map(|(judge, said)| Verdict { judge, said })
-        .collect()
+        ];
+        if absent(kernel).is_none() {
+            verdicts.push(("crash --osrelease", osrelease(&vmcore, kernel)));
+            verdicts.push(("makedumpfile --dump-dmesg", self.dump_dmesg(&vmcore)));
+        }
+        verdicts
+            .into_iter()
+            .map(|(judge, said)| Verdict { judge, said })
+            .collect()
     }
 
     /// Our own check of structure and of every page.
@@ -74,6 +77,12 @@ impl Judges {
         )?;
         panic_line(&log)
     }
+}
+
+/// The judges that cannot read a kernel's dumps: as packaged, crash and makedumpfile read only those of the machine that they run on.
+pub(crate) fn absent(kernel: &Kernel) -> Option<&'static str> {
+    (!kernel.arch.is_host())
+        .then_some("without crash and makedumpfile, which read this host's architecture only")
 }
 
 /// What crash says the dead kernel's release is.

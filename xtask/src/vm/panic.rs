@@ -1,7 +1,7 @@
 //! Panics of every kernel series, each captured whole and judged by everyone.
 
 use super::{Bench, Scenario, all_good, finished, only_dump};
-use crate::check::read_report;
+use crate::check::{absent, read_report};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, Run};
 use crate::timeline;
@@ -58,7 +58,8 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let took = timeline::total(&timeline::moments(&run.lines))
         .map_or("?".into(), |time| format!("{:.1}", time.as_secs_f64()));
     Ok(format!(
-        "{}: {kept} pages in {bytes} bytes, panic to reset {took} s",
-        kernel.release
+        "{}: {kept} pages in {bytes} bytes, panic to reset {took} s{}",
+        kernel.release,
+        absent(kernel).map_or(String::new(), |who| format!("; {who}"))
     ))
 }
