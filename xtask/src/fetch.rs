@@ -86,6 +86,7 @@ impl Kernel {
 pub(crate) struct Packaged {
     name: &'static str,
     tree: PathBuf,
+    arch: Arch,
 }
 
 /// Fetches everything.
@@ -145,6 +146,20 @@ pub(crate) fn makedumpfile(apt: &Apt) -> Result<Packaged> {
     packaged(apt, "makedumpfile", "-v")
 }
 
+/// The arm64 makedumpfile of the newest suite, which reads arm64 vmcores, in an emulator.
+///
+/// # Errors
+/// When it cannot be fetched or does not start.
+pub(crate) fn makedumpfile_arm64(apt: &Apt) -> Result<Packaged> {
+    let packages = apt.with_libraries("makedumpfile:arm64")?;
+    let program = Packaged {
+        name: "makedumpfile",
+        tree: apt.unpack("makedumpfile-arm64", &packages)?,
+        arch: Arch::Arm64,
+    };
+    starts(program, "-v")
+}
+
 /// The crash of the newest suite: 8.0.2, which Debian 12 has, cannot follow a task's maps from 6.1 on.
 ///
 /// # Errors
@@ -153,10 +168,15 @@ pub(crate) fn crash(apt: &Apt) -> Result<Packaged> {
     packaged(apt, "crash", "--version")
 }
 
-/// Fetches a program and shows its version, which also shows that it starts.
+/// Fetches a program of this host's architecture.
 fn packaged(apt: &Apt, name: &'static str, version: &str) -> Result<Packaged> {
     let tree = apt.unpack(name, &apt.with_libraries(name)?)?;
-    let program = Packaged { name, tree };
+    let arch = Arch::X86;
+    starts(Packaged { name, tree, arch }, version)
+}
+
+/// Shows the version of a program, which also shows that it starts.
+fn starts(program: Packaged, version: &str) -> Result<Packaged> {
     let out = qemu::run_tool(program.command()?.arg(version), &[0])?;
     let text = [out.stdout, out.stderr].concat();
     let text = String::from_utf8_lossy(&text);
@@ -192,17 +212,26 @@ impl Packaged {
     /// # Errors
     /// When its tree is not as expected.
     pub(crate) fn command(&self) -> Result<Command> {
-        let libraries: Vec<_> = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
+        let (triplet, loader, emulator) = match self.arch {
+            Arch::X86 => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2", None),
+            Arch::Arm64 => (
+                "aarch64-linux-gnu",
+                "ld-linux-aarch64.so.1",
+                Some("qemu-aarch64-static"),
+            ),
+        };
+        let libraries: Vec<_> = ["usr/lib", "lib"]
             .iter()
-            .map(|dir| self.tree.join(dir))
+            .map(|dir| self.tree.join(dir).join(triplet))
             .filter(|dir| dir.exists())
             .collect();
-        let loader = libraries
+        let found = libraries
             .iter()
-            .map(|dir| dir.join("ld-linux-x86-64.so.2"))
+            .map(|dir| dir.join(loader))
             .find(|file| file.exists());
-        let mut command =
-            Command::new(loader.context("the libc6 package holds no ld-linux-x86-64.so.2")?);
+        let found = found.with_context(|| format!("the libc6 package holds no {loader}"))?;
+        let mut command = Command::new(emulator.map_or(found.as_path(), Path::new));
+        command.args(emulator.map(|_| &found));
         let candidates = ["usr/bin", "usr/sbin"].map(|dir| format!("{dir}/{}", self.name));
         let program = find(&self.tree, &candidates)?;
         command

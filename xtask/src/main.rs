@@ -3,6 +3,7 @@
 mod apt;
 mod build;
 mod check;
+mod compare;
 mod demo;
 mod fetch;
 mod full;
@@ -21,6 +22,7 @@ mod vmcores;
 use anyhow::{Result, bail};
 use lab::Lab;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use xshell::Shell;
 
@@ -33,6 +35,7 @@ usage: ./x COMMAND
   test NAME...    only the virtual machines whose scenario name contains NAME
   vmcores [NAME...]
                   raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI
+  compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
   build           the static binaries, with their sizes
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
@@ -67,6 +70,8 @@ struct Arguments {
     command: String,
     full: bool,
     names: Vec<String>,
+    /// What follows a command that has options of its own.
+    rest: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +92,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "demo" => demo::run(&sh, &lab),
         "test" => test::run(&sh, &lab, arguments.full, &arguments.names),
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
+        "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
         "build" => setup::run(&sh, false)
             .and_then(|()| build::run(&sh, &lab))
             .map(drop),
@@ -111,7 +117,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
             Long("full") => arguments.full = true,
             Short('h') | Long("help") => arguments.command = "help".into(),
             Value(word) if arguments.command.is_empty() => {
-                arguments.command = word.string().map_err(usage)?
+                arguments.command = word.string().map_err(usage)?;
+                if arguments.command == "compare" {
+                    arguments.rest = parser.raw_args().map_err(usage)?.collect();
+                }
             }
             Value(word) if ["test", "vmcores"].contains(&arguments.command.as_str()) => {
                 arguments.names.push(word.string().map_err(usage)?)
@@ -141,7 +150,8 @@ mod tests {
             Arguments {
                 command: "test".into(),
                 full: true,
-                names: vec!["panic".into()]
+                names: vec!["panic".into()],
+                ..Arguments::default()
             }
         );
         for bad in [&[][..], &["demo", "more"], &["test", "--fast"]] {

@@ -6,7 +6,7 @@ use crate::check::Judges;
 use crate::fetch::{self, Kernel, SERIES};
 use crate::lab::{Lab, say, step};
 use crate::vm::{self, Bench, Row, Scenario};
-use crate::{Stop, build, full, licences, setup, tidy};
+use crate::{Stop, build, compare, full, licences, setup, tidy};
 use anyhow::{Context, Result, bail};
 use qemu::Accel;
 use std::time::Instant;
@@ -41,6 +41,9 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
         offline(sh, lab, full, &mut summary);
     }
     machines(sh, lab, full, scenarios, &mut summary);
+    if names.is_empty() {
+        summary.check("compare", || compare::ci(sh, lab));
+    }
     summary.print();
     match summary.failed() {
         0 => Ok(()),
