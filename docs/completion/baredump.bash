@@ -10,10 +10,11 @@ _baredump() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local dump='-d --level -z -c -l -p --compress --format -E -F --flatten --stream -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
+    local dump='-d --level -L --limit -i --vmcoreinfo --dry-run -z -c -l -p --compress --format -E -F --flatten --stream -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
+    local foreign='-R --reassemble --dump-dmesg --partial-dmesg --check-params --show-stats --vtop -D -v'
     if ((COMP_CWORD == 1)); then
         case $cur in
-        -*) words="-h --help -V --version $dump --dump-dmesg -R" ;;
+        -*) words="-h --help -V --version $dump $foreign" ;;
         *) words='dump dmesg info rearrange verify' ;;
         esac
     else
@@ -23,9 +24,10 @@ _baredump() {
         dump:--format | -*:--format) words='kdump elf raw' ;;
         dump:--stream | -*:--stream) words='lz4 zstd' ;;
         dump:--message-level | -*:--message-level) words=$(echo {0..31}) ;;
-        dump:--num-threads | -*:--num-threads) compopt +o default ;;
+        dump:--num-threads | -*:--num-threads | dump:-L | -*:-L | dump:--limit | -*:--limit | -*:--vtop) compopt +o default ;;
+        dump:-i | -*:-i | dump:--vmcoreinfo | -*:--vmcoreinfo) ;;
         dump:*) [[ $cur != -* ]] || words=$dump ;;
-        -*:*) [[ $cur != -* ]] || words="$dump --dump-dmesg -R" ;;
+        -*:*) [[ $cur != -* ]] || words="$dump $foreign" ;;
         dmesg:*) [[ $cur != -* ]] || words='--raw --json --no-caller --partial -h --help' ;;
         verify:*) [[ $cur != -* ]] || words='-h --help' ;;
         rearrange:*) [[ $cur != -* ]] || words='-f --force -h --help' ;;

@@ -335,17 +335,6 @@ fn the_name_makedumpfile_is_makedumpfile() {
 }
 
 #[test]
-fn options_of_later_are_refused_by_name() {
-    let scene = Scene::new();
-    for option in ["-L", "-x", "-X", "-g"] {
-        let ran = scene.run(&[option, "vmcore.elf", "dump"]);
-        assert_ne!(ran.code, 0);
-        assert!(ran.stderr.contains(option), "{option}: {}", ran.stderr);
-    }
-    scene.nothing_left();
-}
-
-#[test]
 fn dmesg_goes_to_stdout_or_a_file() {
     let scene = Scene::new();
     assert_eq!(

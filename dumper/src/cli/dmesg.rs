@@ -62,12 +62,13 @@ fn form(asked: &mut Asked, form: Form) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the log to a file; a failed one is removed.
-pub(super) fn save(vmcores: &[PathBuf], out: &Path, replace: bool) -> Done {
-    save_as(Style::default(), vmcores, out, replace)
+/// Prints the log.
+pub(super) fn show(style: Style, vmcores: &[PathBuf]) -> Done {
+    let kernel = files::open_all(vmcores)?;
+    write(&kernel, style, &mut io::stdout().lock())
 }
 
-/// As [`save`], in another form.
+/// Writes the log to a file; a failed one is removed.
 pub(super) fn save_as(style: Style, vmcores: &[PathBuf], out: &Path, replace: bool) -> Done {
     for vmcore in vmcores {
         files::refuse_input(vmcore, out)?;

@@ -1,15 +1,25 @@
 //! `baredump dump`, and the makedumpfile-compatible form.
 
-use super::files::{create, discard, open_all, output_failed, refuse_input, refuse_special};
-use super::options::{COMMON, DumpOptions, Format, PROGRESS, REPORT};
+use super::files::{
+    create, discard, open_any, output_failed, read_vmcoreinfo, refuse_input, refuse_special,
+};
+use super::options::{COMMON, DEBUG, DumpOptions, Format, PROGRESS, REPORT};
 use super::output::{self, incomplete_name, is_device};
-use super::{Done, Failure, complain, help, print};
+use super::{Done, Failure, complain, foreign, help, print};
+use crate::addr::VirtAddr;
+use crate::arch::Arch;
+use crate::compress::Compression;
 use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
+use crate::filter::DumpLevel;
 use crate::format::Out;
+use crate::kernel::printk::Style;
 use crate::progress::Terminal;
+use crate::target::{Limited, Nowhere};
+use crate::vmcore::Vmcore;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Writes under the incomplete name and renames.
@@ -18,7 +28,7 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
     if options.help {
         return print(help::DUMP);
     }
-    if options.version || options.dmesg_only {
+    if options.version || options.dmesg_only || options.since_clear {
         return Err(Failure::Usage(
             "the log is written by 'baredump dmesg', the version by 'baredump --version'".into(),
         ));
@@ -28,17 +38,28 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
             "-R: a flattened stream is restored by 'baredump rearrange'".into(),
         ));
     }
+    if options.reassemble {
+        return Err(Failure::Usage(
+            "--reassemble: name all parts, 'baredump dump -d 0 PART... DUMPFILE' puts them together".into(),
+        ));
+    }
+    if options.check {
+        return options.vmcores_and_out().map(drop);
+    }
     options.flatten |= options
         .files
         .last()
         .is_some_and(|out| out.as_os_str() == "-");
     let (vmcores, out) = options.vmcores_and_out()?;
+    if options.dry_run {
+        return Job::open(vmcores, &options)?.rehearse();
+    }
     let Some(out) = out else {
         output::refuse_terminal()?;
-        return output::to_stdout(&Job::new(open_all(vmcores)?, &options));
+        return output::to_stdout(&Job::open(vmcores, &options)?);
     };
     if options.flatten && is_device(out) {
-        return output::to_device(&Job::new(open_all(vmcores)?, &options), out);
+        return output::to_device(&Job::open(vmcores, &options)?, out);
     }
     if !options.force && fs::symlink_metadata(out).is_ok() {
         return Err(output_failed(out, &io::ErrorKind::AlreadyExists.into()));
@@ -48,12 +69,16 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
         refuse_input(vmcore, out)?;
         refuse_input(vmcore, &incomplete_name(out))?;
     }
-    output::to_file(&Job::new(open_all(vmcores)?, &options), out)
+    output::to_file(&Job::open(vmcores, &options)?, out)
 }
 
 /// makedumpfile's command line: written in place, its defaults and its exit codes.
 pub(super) fn compatible(args: Vec<OsString>) -> Done {
-    let options = DumpOptions::compatible().parse(args)?;
+    let args = args.into_iter().map(|word| match word.to_str() {
+        Some(text) => foreign::completed(text).into(),
+        None => word,
+    });
+    let options = DumpOptions::compatible().parse(args.collect())?;
     if options.help {
         return print(help::DUMP);
     }
@@ -68,20 +93,23 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
         return super::rearrange::compatible(&options.files, options.force);
     }
     let (vmcores, out) = options.vmcores_and_out()?;
+    if options.check {
+        return Ok(());
+    }
     if options.dmesg_only {
-        return match out {
-            Some(out) => super::dmesg::save(vmcores, out, options.force),
-            None => super::dmesg::run(vmcores.iter().map(OsString::from).collect()),
-        };
+        return log(vmcores, out, &options);
+    }
+    let job = Job::open(vmcores, &options)?;
+    if options.dry_run {
+        return job.rehearse();
     }
     let Some(out) = out else {
         output::refuse_terminal()?;
-        return output::to_stdout(&Job::new(open_all(vmcores)?, &options));
+        return output::to_stdout(&job);
     };
     for vmcore in vmcores {
         refuse_input(vmcore, out)?;
     }
-    let job = Job::new(open_all(vmcores)?, &options);
     let file = create(out, options.force).map_err(|e| output_failed(out, &e))?;
     let summary = output::in_place(&job, &file, out).inspect_err(|_| discard(out, &file))?;
     match summary.outcome {
@@ -93,25 +121,121 @@ pub(super) fn compatible(args: Vec<OsString>) -> Done {
     }
 }
 
+/// `--dump-dmesg`: with -F to standard output.
+fn log(vmcores: &[PathBuf], out: Option<&PathBuf>, options: &DumpOptions) -> Done {
+    let style = Style {
+        since_clear: options.since_clear,
+        ..Style::default()
+    };
+    match out {
+        Some(out) => super::dmesg::save_as(style, vmcores, out, options.force),
+        None => super::dmesg::show(style, vmcores),
+    }
+}
+
 /// A vmcore that was opened, and what to make of it.
 pub(super) struct Job<'a> {
     kernel: DeadKernel,
+    compression: Compression,
     began: Instant,
     pub(super) asked: &'a DumpOptions,
 }
 
 impl<'a> Job<'a> {
-    fn new(kernel: DeadKernel, asked: &'a DumpOptions) -> Self {
-        Self {
+    /// Opens the vmcore; what else was asked about it is answered.
+    fn open(vmcores: &[PathBuf], asked: &'a DumpOptions) -> Result<Self, Failure> {
+        let core = open_any(vmcores)?.into_vmcore();
+        let origin = core.origin().map(|origin| origin.compression);
+        let kernel = match &asked.vmcoreinfo {
+            None => DeadKernel::understand(core, asked.mmap),
+            Some(file) => with_vmcoreinfo(core, file, asked.mmap)?,
+        };
+        if asked.messages & DEBUG != 0 {
+            debug(&kernel);
+        }
+        if let Some(address) = asked.vtop {
+            translate(&kernel, address)?;
+        }
+        Ok(Self {
             kernel,
+            // The parts of a dump stay compressed as they are.
+            compression: origin
+                .filter(|_| asked.reassemble)
+                .unwrap_or(asked.compression),
             began: Instant::now(),
             asked,
+        })
+    }
+
+    /// Does everything but write.
+    fn rehearse(&self) -> Done {
+        let summary = self.write(&Nowhere, true)?;
+        self.report(&summary);
+        match summary.outcome {
+            Outcome::Complete => Ok(()),
+            Outcome::Partial(why) => Err(Failure::Partial(format!(
+                "the dump would be partial: {why}"
+            ))),
         }
     }
 
-    /// Writes the dump; `sparse` says that what is not written to `out` is zeros.
+    /// Writes the dump, at the next level when it does not fit; `sparse` says that what is not written to `out` is zeros.
     pub(super) fn write(&self, out: &dyn Out, sparse: bool) -> Result<Summary, Failure> {
-        write(&self.kernel, self.asked, out, sparse)
+        for warning in self.kernel.warnings() {
+            complain(&format!("warning: {warning}"));
+        }
+        let out = Limited::new(out, self.asked.limit);
+        let (last, others) = self
+            .asked
+            .levels
+            .split_last()
+            .unwrap_or((&DumpLevel::NONE, &[]));
+        for (level, next) in others.iter().zip(&self.asked.levels[1..]) {
+            let result = self.write_at_level(*level, &out, sparse);
+            if !out.was_full() || out.is_stream() {
+                return result;
+            }
+            complain(&format!(
+                "there is no room for a dump of level {level}: trying level {next}"
+            ));
+            out.set_len(0)
+                .map_err(|e| Failure::Failed(format!("cannot empty the output: {e}")))?;
+        }
+        self.write_at_level(*last, &out, sparse)
+    }
+
+    fn write_at_level(
+        &self,
+        level: DumpLevel,
+        out: &dyn Out,
+        sparse: bool,
+    ) -> Result<Summary, Failure> {
+        let (kernel, asked) = (&self.kernel, self.asked);
+        let options = Options {
+            level,
+            compression: self.compression,
+            threads: asked.threads,
+            mmap: asked.mmap,
+            strict: asked.strict,
+        };
+        let page = kernel.page_size().bytes() as u64;
+        let mut terminal = Terminal::new(page, asked.messages & PROGRESS == 0);
+        let result = match asked.format {
+            Format::Kdump => dump::dump(kernel, &options, out, &mut terminal),
+            Format::Elf => dump::dump_elf(kernel, &options, out, &mut terminal),
+            Format::Raw => dump::copy_raw(kernel, sparse, out, &mut terminal),
+        };
+        terminal.end();
+        let summary = result.map_err(|e| match e {
+            DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => {
+                Failure::Input(e.to_string())
+            }
+            e => Failure::Failed(e.to_string()),
+        })?;
+        for warning in &summary.warnings {
+            complain(&format!("warning: {warning}"));
+        }
+        Ok(summary)
     }
 
     /// Says what was written, as far as that was asked for.
@@ -124,42 +248,54 @@ impl<'a> Job<'a> {
     }
 }
 
-fn write(
-    kernel: &DeadKernel,
-    asked: &DumpOptions,
-    out: &dyn Out,
-    sparse: bool,
-) -> Result<Summary, Failure> {
-    for warning in kernel.warnings() {
-        complain(&format!("warning: {warning}"));
+/// The kernel by VMCOREINFO of a file; it must be of this kernel.
+fn with_vmcoreinfo(core: Vmcore, file: &Path, mmap: bool) -> Result<DeadKernel, Failure> {
+    let text = read_vmcoreinfo(file)?;
+    let kernel = DeadKernel::understand_by(core, &text, mmap);
+    let theirs = kernel.info().text("OSRELEASE").unwrap_or_default();
+    match kernel.utsname().and_then(|utsname| utsname.field(2)) {
+        Some(release) if release != theirs => Err(Failure::Release(format!(
+            "{} is of the kernel {theirs}, the vmcore of {release}",
+            file.display()
+        ))),
+        _ => Ok(kernel),
     }
-    let options = Options {
-        level: asked.level,
-        compression: asked.compression,
-        threads: asked.threads,
-        mmap: asked.mmap,
-        strict: asked.strict,
-    };
-    let mut terminal = Terminal::new(
-        kernel.page_size().bytes() as u64,
-        asked.messages & PROGRESS == 0,
-    );
-    let result = match asked.format {
-        Format::Kdump => dump::dump(kernel, &options, out, &mut terminal),
-        Format::Elf => dump::dump_elf(kernel, &options, out, &mut terminal),
-        Format::Raw => dump::copy_raw(kernel, sparse, out, &mut terminal),
-    };
-    terminal.end();
-    let summary = result.map_err(|e| match e {
-        DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => {
-            Failure::Input(e.to_string())
-        }
-        e => Failure::Failed(e.to_string()),
-    })?;
-    for warning in &summary.warnings {
-        complain(&format!("warning: {warning}"));
+}
+
+/// What is known of the kernel, for whoever looks for a fault.
+fn debug(kernel: &DeadKernel) {
+    let core = kernel.core();
+    complain(&format!(
+        "{}: pages of {} bytes, {} segments, {} VMCOREINFO keys, kernel memory from {}",
+        kernel.arch().map_or("unknown architecture", Arch::name),
+        kernel.page_size().bytes(),
+        core.segments().len(),
+        kernel.info().len(),
+        kernel
+            .kernel_base()
+            .map_or_else(|| "?".into(), |base| base.to_string()),
+    ));
+    for segment in core.segments() {
+        complain(&format!(
+            "segment at physical {}, virtual {:#x}, file offset {:#x}: {:#x} bytes, {:#x} in the file",
+            segment.start, segment.virt, segment.offset, segment.mem_size, segment.file_size
+        ));
     }
-    Ok(summary)
+}
+
+/// `--vtop`: says where a virtual address is.
+fn translate(kernel: &DeadKernel, address: u64) -> Done {
+    let reader = kernel.core().reader(false);
+    let found = kernel.virt(&reader).and_then(|virt| {
+        virt.translate(VirtAddr::new(address))
+            .map_err(|e| e.to_string())
+    });
+    let (phys, _) = found.map_err(|why| Failure::Failed(format!("--vtop {address:x}: {why}")))?;
+    complain(&format!(
+        "virtual {address:x} is at physical {:x}",
+        phys.raw()
+    ));
+    Ok(())
 }
 
 fn report(summary: &Summary, seconds: f64, detail: bool) {

@@ -4,9 +4,12 @@ use super::{Done, Failure};
 use crate::dump::{self, DeadKernel, Opened};
 use crate::target::FileOut;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// The kernel's own text has at most 8 KiB.
+const MAX_VMCOREINFO: u64 = 1 << 20;
 
 /// Opens a vmcore, or the parts of a split one; what is no vmcore is unusable input.
 pub(super) fn open_all(vmcores: &[PathBuf]) -> Result<DeadKernel, Failure> {
@@ -17,6 +20,22 @@ pub(super) fn open_all(vmcores: &[PathBuf]) -> Result<DeadKernel, Failure> {
 /// The same, not yet understood.
 pub(super) fn open_any(paths: &[PathBuf]) -> Result<Opened, Failure> {
     dump::open(paths).map_err(|e| Failure::Input(format!("{}: {e}", names(paths))))
+}
+
+/// The text of a VMCOREINFO file, as `makedumpfile -g` or a note's copy have it.
+pub(super) fn read_vmcoreinfo(file: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |why: String| Failure::Input(format!("{}: {why}", file.display()));
+    let mut text = Vec::new();
+    let opened = File::open(file).map_err(|e| failed(e.to_string()))?;
+    let read = opened.take(MAX_VMCOREINFO).read_to_end(&mut text);
+    read.map_err(|e| failed(e.to_string()))?;
+    if !text
+        .split(|b| *b == b'\n')
+        .any(|line| line.starts_with(b"OSRELEASE="))
+    {
+        return Err(failed("no VMCOREINFO: it has no line OSRELEASE=".into()));
+    }
+    Ok(text)
 }
 
 /// File names as one text.

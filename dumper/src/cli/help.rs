@@ -32,7 +32,9 @@ While it is written it is DUMPFILE-incomplete, and stays so if it cannot be comp
 A stream (-F, --stream) goes to standard output without DUMPFILE or with '-'; to a device it is written in place.
 
   -d, --level N            dump level 0 to 31, the sum of what is dropped (default 31):
-                           1 zero pages, 2 page cache, 4 private page cache, 8 user pages, 16 free pages
+                           1 zero pages, 2 page cache, 4 private page cache, 8 user pages, 16 free pages;
+                           of N,N... the next is tried when the dump does not fit
+  -L, --limit SIZE         as if there were room for SIZE bytes (or SIZE K, M, G) only
   -z                       compress pages with zstd (default)
   -c                       compress pages with zlib
   -l                       compress pages with LZO
@@ -43,6 +45,8 @@ A stream (-F, --stream) goes to standard output without DUMPFILE or with '-'; to
   -F, --flatten            write a flattened stream, from which 'baredump rearrange' restores the file
       --stream NAME        write a flattened stream of uncompressed pages in frames of lz4 or zstd
   -f, --force              replace DUMPFILE if it exists
+  -i, --vmcoreinfo FILE    VMCOREINFO of this kernel, for a vmcore that has none
+      --dry-run            do all but write; DUMPFILE may be missing
       --num-threads N      worker threads; 0 = none, all in one thread (default: one per CPU)
       --non-mmap           read the vmcore with pread(2) only
       --strict-makedumpfile
@@ -54,7 +58,17 @@ Called as makedumpfile, or with options first, the defaults are makedumpfile's: 
 compression, no worker threads, DUMPFILE written in place, exit codes 0 and 1. In that form only:
 
   -R                       restore DUMPFILE from a flattened stream on standard input
+      --reassemble         put the parts of a split dump together: PART... DUMPFILE
       --dump-dmesg         write the dead kernel's log to DUMPFILE, no pages
+      --partial-dmesg      of the log only what came after the last 'dmesg -c'
+      --check-params       only say whether the command line makes sense
+      --show-stats         say how many pages of each kind are dropped
+      --vtop ADDRESS       also say where a virtual address is
+  -D                       also say what is known of the vmcore
+  -v                       print the version
+
+Other options of makedumpfile are accepted where they only change how it works, or refused with
+a sentence that says what to do instead.
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
 ";

@@ -1,11 +1,12 @@
 //! The command line on a host.
 //!
 //! Exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump written. In the makedumpfile-compatible form 0 and 1
-//! only, as there.
+//! only, as there, and 2 for VMCOREINFO of another kernel.
 
 mod dmesg;
 mod dump;
 mod files;
+mod foreign;
 mod help;
 mod info;
 mod options;
@@ -25,6 +26,8 @@ enum Failure {
     Usage(String),
     /// The input cannot be used: exit code 2.
     Input(String),
+    /// VMCOREINFO is of another kernel: exit code 2, in both forms.
+    Release(String),
     /// It was tried and did not work: exit code 1.
     Failed(String),
     /// A partial dump was written: exit code 3.
@@ -51,6 +54,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let (text, code) = match failure {
+        Failure::Release(text) => {
+            complain(&text);
+            return ExitCode::from(2);
+        }
         Failure::Usage(text) => (format!("{text}\nTry 'baredump --help'."), 2),
         Failure::Input(text) => (text, 2),
         Failure::Failed(text) => (text, 1),

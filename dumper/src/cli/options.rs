@@ -1,6 +1,6 @@
 //! Options of `dump`, in both forms. Their names are makedumpfile's where it has them.
 
-use super::Failure;
+use super::{Failure, foreign};
 use crate::compress::Compression;
 use crate::filter::DumpLevel;
 use crate::format::frames::FrameCodec;
@@ -28,7 +28,20 @@ pub(super) struct DumpOptions {
     pub(super) frames: Option<FrameCodec>,
     /// Restore the file of a stream.
     pub(super) rearrange: bool,
-    pub(super) level: DumpLevel,
+    /// The first is tried first, the next when the dump does not fit.
+    pub(super) levels: Vec<DumpLevel>,
+    /// The dump may be this large.
+    pub(super) limit: u64,
+    /// VMCOREINFO from this file.
+    pub(super) vmcoreinfo: Option<PathBuf>,
+    /// A virtual address to translate.
+    pub(super) vtop: Option<u64>,
+    /// Everything but the output.
+    pub(super) dry_run: bool,
+    /// Only look at the options.
+    pub(super) check: bool,
+    /// Put the parts of a split dump together.
+    pub(super) reassemble: bool,
     pub(super) compression: Compression,
     /// The option that chose the compression.
     pub(super) codec_option: Option<&'static str>,
@@ -38,6 +51,8 @@ pub(super) struct DumpOptions {
     pub(super) force: bool,
     pub(super) messages: u32,
     pub(super) dmesg_only: bool,
+    /// Of the log only what came after the last `dmesg -c`.
+    pub(super) since_clear: bool,
     pub(super) help: bool,
     pub(super) version: bool,
     pub(super) files: Vec<PathBuf>,
@@ -46,43 +61,14 @@ pub(super) struct DumpOptions {
 /// `--message-level` bits.
 pub(super) const PROGRESS: u32 = 1;
 pub(super) const COMMON: u32 = 2;
+pub(super) const DEBUG: u32 = 8;
 pub(super) const REPORT: u32 = 16;
-
-/// makedumpfile's options that do nothing here yet, and what to do instead.
-const REFUSED: &[(&str, &str)] = &[
-    ("L", "a size limit is not kept by this version"),
-    (
-        "x",
-        "no vmlinux is needed: VMCOREINFO is read from the vmcore",
-    ),
-    ("i", "VMCOREINFO is read from the vmcore"),
-    ("g", "VMCOREINFO files are not written"),
-    ("e", "pages of the memory map are always kept"),
-    ("X", "Xen dumps are not read"),
-    ("b", "the block order is fixed"),
-    ("split", "one file is written; use --num-threads for speed"),
-    (
-        "reassemble",
-        "parts of a split dump are not read by this version",
-    ),
-    (
-        "config",
-        "erasing by configuration is not done by this version",
-    ),
-    ("eppic", "eppic scripts are not run"),
-    ("dry-run", "nothing is written by 'baredump info VMCORE'"),
-    ("mem-usage", "only vmcores are read"),
-];
-
-/// Options that change only how makedumpfile itself works; they are accepted and have no effect.
-const IGNORED_WITH_VALUE: &[&str] = &["cyclic-buffer", "work-dir", "splitblock-size"];
-const IGNORED: &[&str] = &["show-stats"];
 
 impl DumpOptions {
     /// Defaults of `baredump dump`.
     pub(super) fn native() -> Self {
         Self {
-            level: DumpLevel::MAX,
+            levels: vec![DumpLevel::MAX],
             compression: Compression::Zstd,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             messages: PROGRESS | COMMON | 4 | REPORT,
@@ -93,7 +79,13 @@ impl DumpOptions {
     /// Defaults of makedumpfile.
     pub(super) fn compatible() -> Self {
         Self {
-            level: DumpLevel::NONE,
+            levels: vec![DumpLevel::NONE],
+            limit: u64::MAX,
+            vmcoreinfo: None,
+            vtop: None,
+            dry_run: false,
+            check: false,
+            reassemble: false,
             format: Format::Kdump,
             flatten: false,
             frames: None,
@@ -106,6 +98,7 @@ impl DumpOptions {
             force: false,
             messages: 7,
             dmesg_only: false,
+            since_clear: false,
             help: false,
             version: false,
             files: Vec::new(),
@@ -117,7 +110,15 @@ impl DumpOptions {
         let mut parser = lexopt::Parser::from_args(args);
         while let Some(arg) = parser.next().map_err(usage)? {
             match arg {
-                Short('d') | Long("level") => self.level = level(&text(&mut parser)?)?,
+                Short('d') | Long("level") => self.levels = levels(&text(&mut parser)?)?,
+                Short('L') | Long("limit") => self.limit = size(&text(&mut parser)?)?,
+                Short('i') | Long("vmcoreinfo") => {
+                    self.vmcoreinfo = Some(parser.value().map_err(usage)?.into());
+                }
+                Long("vtop") => self.vtop = Some(address(&text(&mut parser)?)?),
+                Long("dry-run") => self.dry_run = true,
+                Long("check-params") => self.check = true,
+                Long("reassemble") => self.reassemble = true,
                 Short('z') => self.compress("-z", Compression::Zstd),
                 Short('c') => self.compress("-c", Compression::Zlib),
                 Short('l') => self.compress("-l", Compression::Lzo),
@@ -138,20 +139,21 @@ impl DumpOptions {
                     self.threads = number("--num-threads", &text(&mut parser)?)?
                 }
                 Long("message-level") => {
-                    self.messages = number("--message-level", &text(&mut parser)?)?
+                    self.messages = messages(&text(&mut parser)?)?;
                 }
+                Long("show-stats") => self.messages |= REPORT,
                 Long("non-mmap") => self.mmap = false,
                 Long("strict-makedumpfile") => self.strict = true,
                 Long("dump-dmesg") => self.dmesg_only = true,
-                Short('D') => self.messages |= 8,
+                Long("partial-dmesg") => self.since_clear = true,
+                Short('D') => self.messages |= DEBUG,
                 Short('h') | Long("help") => self.help = true,
                 Short('v' | 'V') | Long("version") => self.version = true,
-                Long(name) if IGNORED.contains(&name) => {}
-                Long(name) if IGNORED_WITH_VALUE.contains(&name) => {
+                Value(file) => self.files.push(file.into()),
+                other if foreign::is_without_effect(&other) => {
                     parser.value().map_err(usage)?;
                 }
-                Value(file) => self.files.push(file.into()),
-                other => return Err(refused(&other)),
+                other => return Err(Failure::Usage(foreign::refusal(&other))),
             }
         }
         self.settle()
@@ -185,7 +187,7 @@ impl DumpOptions {
     /// The vmcore, or the parts of a split one, and the file that is written; for standard output no file.
     pub(super) fn vmcores_and_out(&self) -> Result<(&[PathBuf], Option<&PathBuf>), Failure> {
         match self.files.as_slice() {
-            [vmcore] if self.flatten => Ok((std::slice::from_ref(vmcore), None)),
+            [vmcore] if self.flatten || self.dry_run => Ok((std::slice::from_ref(vmcore), None)),
             [vmcores @ .., out]
                 if !vmcores.is_empty() && self.flatten && out.as_os_str() == "-" =>
             {
@@ -198,20 +200,6 @@ impl DumpOptions {
             ))),
         }
     }
-}
-
-fn refused(arg: &lexopt::Arg<'_>) -> Failure {
-    let name = match arg {
-        Short(c) => c.to_string(),
-        Long(name) => (*name).to_string(),
-        Value(v) => v.to_string_lossy().into_owned(),
-    };
-    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
-    let known = REFUSED.iter().find(|(refused, _)| *refused == name);
-    Failure::Usage(known.map_or_else(
-        || format!("unknown option '{dashes}{name}'"),
-        |(_, why)| format!("option '{dashes}{name}': {why}"),
-    ))
 }
 
 pub(super) fn usage(error: lexopt::Error) -> Failure {
@@ -239,15 +227,52 @@ fn format(text: &str) -> Result<Format, Failure> {
     }
 }
 
-fn level(text: &str) -> Result<DumpLevel, Failure> {
-    if text.contains(',') {
+fn levels(text: &str) -> Result<Vec<DumpLevel>, Failure> {
+    let one = |word: &str| word.parse().ok().and_then(DumpLevel::new);
+    let levels: Option<Vec<_>> = text.split(',').map(one).collect();
+    levels.ok_or_else(|| {
+        Failure::Usage(format!(
+            "-d '{text}': the dump level must be 0 to 31, or several separated by commas"
+        ))
+    })
+}
+
+/// A size in bytes, with K, M or G times 1024.
+fn size(text: &str) -> Result<u64, Failure> {
+    let (digits, factor) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((digits, "K" | "k")) => (digits, 1 << 10),
+        Some((digits, "M" | "m")) => (digits, 1 << 20),
+        Some((digits, "G" | "g")) => (digits, 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor));
+    bytes.filter(|n| *n > 0).ok_or_else(|| {
+        Failure::Usage(format!(
+            "-L '{text}': must be a number of bytes, or of K, M or G"
+        ))
+    })
+}
+
+fn address(text: &str) -> Result<u64, Failure> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|_| {
+        Failure::Usage(format!(
+            "--vtop '{text}': must be a virtual address in hexadecimal digits"
+        ))
+    })
+}
+
+fn messages(text: &str) -> Result<u32, Failure> {
+    let bits = number("--message-level", text)?;
+    if bits > 31 {
         return Err(Failure::Usage(format!(
-            "-d '{text}': a list of levels is not taken by this version; give one"
+            "--message-level '{text}': must be 0 to 31"
         )));
     }
-    let bits: Option<u8> = text.parse().ok();
-    bits.and_then(DumpLevel::new)
-        .ok_or_else(|| Failure::Usage(format!("-d '{text}': the dump level must be 0 to 31")))
+    Ok(bits)
 }
 
 /// The only file name of a verb that takes one, with the flags it knows.

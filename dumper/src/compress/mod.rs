@@ -43,6 +43,13 @@ impl Compression {
             .map_or("none", |(_, name, _)| name)
     }
 
+    /// The one whose flag is in the status of a dump's header.
+    #[must_use]
+    pub fn of_status(status: u32) -> Self {
+        let found = Self::ALL.iter().find(|(.., flag)| status & flag != 0);
+        found.map_or(Self::None, |(c, ..)| *c)
+    }
+
     /// Its flag.
     #[must_use]
     pub fn flag(self) -> u32 {

@@ -55,13 +55,19 @@ impl DeadKernel {
     /// Learns what it can of the kernel whose memory `core` is.
     #[must_use]
     pub fn understand(core: Vmcore, mmap: bool) -> Self {
+        let text = core.notes().vmcoreinfo.as_ref();
+        let info = VmcoreInfo::parse(text.map_or(&[], |(_, text)| text));
+        Self::learn(core, info, mmap)
+    }
+
+    /// The same by another VMCOREINFO than the vmcore's.
+    #[must_use]
+    pub fn understand_by(core: Vmcore, vmcoreinfo: &[u8], mmap: bool) -> Self {
+        Self::learn(core, VmcoreInfo::parse(vmcoreinfo), mmap)
+    }
+
+    fn learn(core: Vmcore, mut info: VmcoreInfo, mmap: bool) -> Self {
         let mut warnings = core.warnings().to_vec();
-        let mut info = VmcoreInfo::parse(
-            core.notes()
-                .vmcoreinfo
-                .as_ref()
-                .map_or(&[], |(_, text)| text),
-        );
         if info.is_empty() {
             warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
         }

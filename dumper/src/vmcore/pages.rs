@@ -2,6 +2,7 @@
 
 use super::ReadFault;
 use crate::addr::PageSize;
+use crate::compress::Compression;
 use crate::filter::Bitmap;
 use std::io;
 
@@ -16,6 +17,8 @@ pub struct Origin {
     pub phys_base: u64,
     /// The dump level that was in force.
     pub level: u8,
+    /// How its pages were asked to be compressed.
+    pub compression: Compression,
     /// CPUs that saved their registers.
     pub cpus: u32,
     /// Why it is not complete.

@@ -5,6 +5,7 @@
 use super::bits::{Header, INCOMPLETE, SIGNATURE, SubHeader, VERSION};
 use super::reader::{MAX_VMCOREINFO, Part, ReadError, reach};
 use crate::addr::PageSize;
+use crate::compress::Compression;
 use crate::format::In;
 use crate::vmcore::Origin;
 use zerocopy::{FromZeros, IntoBytes};
@@ -184,6 +185,7 @@ pub(super) fn origin(file: &dyn In, header: &Header, sub: &SubHeader) -> Origin 
         crash_time: header.tv_sec.get(),
         phys_base: sub.phys_base.get(),
         level: u8::try_from(sub.dump_level.get()).unwrap_or(0),
+        compression: Compression::of_status(header.status.get()),
         cpus: header.nr_cpus.get().cast_unsigned(),
         incomplete: (header.status.get() & INCOMPLETE != 0)
             .then(|| "the dump that is read is marked incomplete".into()),

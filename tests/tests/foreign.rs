@@ -1,0 +1,263 @@
+//! The command line in the place of makedumpfile's: each option of its manual does its work or is refused with what to do instead.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+use tests::dump_reader::{Dump, ZLIB};
+use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
+use tests::programs::baredump;
+
+/// A directory with a vmcore, and baredump under makedumpfile's name.
+struct Scene {
+    dir: TempDir,
+    vmcore: FakeVmcore,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let vmcore = FakeKernel::zoo(Generation::V6_12).build();
+        vmcore.write(dir.path()).unwrap();
+        std::os::unix::fs::symlink(baredump(), dir.path().join("makedumpfile")).unwrap();
+        Self { dir, vmcore }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(self.path("makedumpfile"));
+        let command = command
+            .args(args)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null());
+        let out = command.output().unwrap();
+        assert!(!says(&out).contains("panicked"), "{}", says(&out));
+        out
+    }
+
+    fn good(&self, args: &[&str]) -> Output {
+        let out = self.run(args);
+        assert!(out.status.success(), "{args:?}: {}", says(&out));
+        out
+    }
+
+    fn size(&self, name: &str) -> u64 {
+        fs::metadata(self.path(name)).unwrap().len()
+    }
+}
+
+fn says(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+fn open(path: &Path) -> Dump {
+    Dump::open(path).unwrap_or_else(|e| panic!("{}: {e:#}", path.display()))
+}
+
+#[test]
+fn a_list_of_levels_is_tried_until_the_dump_fits() {
+    let scene = Scene::new();
+    scene.good(&["-d", "0", "vmcore.elf", "all"]);
+    scene.good(&["-d", "31", "vmcore.elf", "least"]);
+    let between = ((scene.size("all") + scene.size("least")) / 2).to_string();
+    let out = scene.good(&["-d", "0,31", "-L", &between, "vmcore.elf", "second"]);
+    assert!(says(&out).contains("trying level 31"), "{}", says(&out));
+    assert_eq!(open(&scene.path("second")).level, 31);
+    assert_eq!(
+        fs::read(scene.path("second")).unwrap(),
+        fs::read(scene.path("least")).unwrap()
+    );
+    scene.good(&["-d", "0,31", "vmcore.elf", "first"]);
+    assert_eq!(open(&scene.path("first")).level, 0);
+    let little = (scene.size("least") - 4096).to_string();
+    let out = scene.run(&["-d", "0,31", "-L", &little, "vmcore.elf", "partial"]);
+    assert_eq!(out.status.code(), Some(1), "{}", says(&out));
+    assert!(scene.size("partial") < scene.size("least"));
+    let partial = fs::read(scene.path("partial")).unwrap();
+    assert!(!Dump::parse_damaged(partial).unwrap().is_complete());
+    assert!(
+        !scene
+            .run(&["-L", "1X", "vmcore.elf", "none"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn parts_are_put_together_as_they_are_compressed() {
+    let scene = Scene::new();
+    scene.good(&["-c", "-d", "1", "vmcore.elf", "whole"]);
+    // A whole dump is a set of one part.
+    scene.good(&["--reassemble", "whole", "again"]);
+    assert_eq!(open(&scene.path("again")).status, ZLIB);
+    assert_eq!(
+        fs::read(scene.path("again")).unwrap(),
+        fs::read(scene.path("whole")).unwrap()
+    );
+}
+
+#[test]
+fn nothing_is_written_when_nothing_should_be() {
+    let scene = Scene::new();
+    let out = scene.good(&[
+        "--dry-run",
+        "--show-stats",
+        "-d",
+        "31",
+        "vmcore.elf",
+        "dump",
+    ]);
+    assert!(says(&out).contains("dropped:"), "{}", says(&out));
+    scene.good(&["--dry-run", "-d", "31", "vmcore.elf"]);
+    scene.good(&[
+        "--check-params",
+        "-c",
+        "--message-level",
+        "7",
+        "-d",
+        "31",
+        "vmcore.elf",
+        "dump",
+    ]);
+    assert!(!scene.path("dump").exists());
+    for wrong in [
+        &["--check-params", "-d", "32", "a", "b"][..],
+        &["--check-params", "--split", "a", "b"],
+        &["--check-params", "a"],
+    ] {
+        assert_eq!(scene.run(wrong).status.code(), Some(1), "{wrong:?}");
+    }
+}
+
+#[test]
+fn vmcoreinfo_comes_from_a_file() {
+    let scene = Scene::new();
+    let info = scene.vmcore.vmcoreinfo.clone();
+    let bare = FakeKernel::zoo(Generation::V6_12)
+        .without_vmcoreinfo()
+        .build();
+    fs::write(scene.path("bare.elf"), &bare.elf).unwrap();
+    fs::write(scene.path("info"), &info).unwrap();
+    scene.good(&[
+        "--strict-makedumpfile",
+        "-d",
+        "31",
+        "-i",
+        "info",
+        "bare.elf",
+        "dump",
+    ]);
+    scene
+        .vmcore
+        .compare_kept(31, &open(&scene.path("dump")).kept())
+        .unwrap();
+    let other: String = info
+        .lines()
+        .flat_map(|line| {
+            [
+                if line.starts_with("OSRELEASE=") {
+                    "OSRELEASE=9.9.9"
+                } else {
+                    line
+                },
+                "\n",
+            ]
+        })
+        .collect();
+    fs::write(scene.path("other"), other).unwrap();
+    let out = scene.run(&["-d", "31", "-i", "other", "bare.elf", "none"]);
+    assert_eq!(out.status.code(), Some(2), "{}", says(&out));
+    assert!(says(&out).contains("9.9.9"), "{}", says(&out));
+    assert!(!scene.path("none").exists());
+    fs::write(scene.path("text"), "hello\n").unwrap();
+    let out = scene.run(&["-i", "text", "bare.elf", "none"]);
+    assert!(says(&out).contains("OSRELEASE="), "{}", says(&out));
+}
+
+#[test]
+fn tuning_is_accepted_and_addresses_are_translated() {
+    let scene = Scene::new();
+    let tuning = [
+        "-b",
+        "4",
+        "--cyclic-buffer",
+        "1024",
+        "--work-dir",
+        "/tmp",
+        "--splitblock-size=1024",
+        "--non-mmap",
+        "-D",
+        "--num",
+        "2",
+    ];
+    let out = scene.good(&[&tuning[..], &["-d", "31", "vmcore.elf", "dump"]].concat());
+    assert!(says(&out).contains("VMCOREINFO keys"), "{}", says(&out));
+    let symbol = scene
+        .vmcore
+        .vmcoreinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("SYMBOL(_stext)="))
+        .unwrap();
+    let out = scene.good(&["--vtop", symbol, "-d", "31", "-f", "vmcore.elf", "dump"]);
+    assert!(
+        says(&out).contains(&format!("virtual {symbol} is at physical ")),
+        "{}",
+        says(&out)
+    );
+    assert!(
+        !scene
+            .run(&["--vtop", "0", "vmcore.elf", "none"])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn what_is_not_done_is_refused_with_what_to_do() {
+    let scene = Scene::new();
+    let refused: &[&[&str]] = &[
+        &["-x", "vmlinux"],
+        &["-g", "out"],
+        &["-e"],
+        &["-X"],
+        &["--xen-syms", "x"],
+        &["--xen-vmcoreinfo", "x"],
+        &["--xen_phys_start", "0"],
+        &["--diskset=a"],
+        &["--split"],
+        &["--config", "x"],
+        &["--eppic", "x"],
+        &["--extension", "x"],
+        &["--mem-usage"],
+    ];
+    for option in refused {
+        let out = scene.run(&[option, &["vmcore.elf", "none"][..]].concat());
+        let name = option[0].split('=').next().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{name}");
+        let text = says(&out);
+        assert!(
+            text.contains(&format!("option '{name}': ")) && text.lines().count() == 2,
+            "{text}"
+        );
+    }
+    assert!(!scene.path("none").exists());
+}
+
+#[test]
+fn the_log_as_it_asks_for_it() {
+    let scene = Scene::new();
+    scene.good(&["--dump-dmesg", "vmcore.elf", "log"]);
+    assert_eq!(
+        fs::read_to_string(scene.path("log")).unwrap(),
+        scene.vmcore.log
+    );
+    let out = scene.good(&["-F", "--dump-dmesg", "vmcore.elf"]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout), scene.vmcore.log);
+    scene.good(&["--dump-dmesg", "--partial-dmesg", "vmcore.elf", "partial"]);
+    assert!(scene.size("partial") <= scene.size("log"));
+}
