@@ -7,6 +7,7 @@
 
 pub mod dump_reader;
 pub mod fake_kernel;
+pub mod fuzz;
 pub mod memory_file;
 pub mod programs;
 pub mod sentinels;

@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod fetch;
 mod full;
+mod fuzz;
 mod guest;
 mod kdump_tools;
 mod kexec;
@@ -24,6 +25,7 @@ use lab::Lab;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 use xshell::Shell;
 
 const HELP: &str = "\
@@ -35,6 +37,8 @@ usage: ./x COMMAND
   test NAME...    only the virtual machines whose scenario name contains NAME
   vmcores [NAME...]
                   raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI
+  fuzz [--for TIME] [TARGET...]
+                  libFuzzer on every kind of hostile input, 10 minutes each or TIME (90s, 1h)
   compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
   build           the static binaries, with their sizes
   fetch           the kernels and tools of the lab, into target/lab
@@ -69,6 +73,7 @@ impl std::error::Error for Stop {}
 struct Arguments {
     command: String,
     full: bool,
+    time: Option<Duration>,
     names: Vec<String>,
     /// What follows a command that has options of its own.
     rest: Vec<OsString>,
@@ -92,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "demo" => demo::run(&sh, &lab),
         "test" => test::run(&sh, &lab, arguments.full, &arguments.names),
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
+        "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
         "build" => setup::run(&sh, false)
             .and_then(|()| build::run(&sh, &lab))
@@ -115,6 +121,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Long("full") => arguments.full = true,
+            Long("for") if arguments.command == "fuzz" => {
+                let text = parser
+                    .value()
+                    .and_then(|word| word.string())
+                    .map_err(usage)?;
+                arguments.time = Some(fuzz::duration(&text)?);
+            }
             Short('h') | Long("help") => arguments.command = "help".into(),
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string().map_err(usage)?;
@@ -122,7 +135,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
                     arguments.rest = parser.raw_args().map_err(usage)?.collect();
                 }
             }
-            Value(word) if ["test", "vmcores"].contains(&arguments.command.as_str()) => {
+            Value(word) if ["test", "vmcores", "fuzz"].contains(&arguments.command.as_str()) => {
                 arguments.names.push(word.string().map_err(usage)?)
             }
             other => return Err(usage(other.unexpected())),
@@ -150,6 +163,7 @@ mod tests {
             Arguments {
                 command: "test".into(),
                 full: true,
+                time: None,
                 names: vec!["panic".into()],
                 ..Arguments::default()
             }

@@ -69,6 +69,17 @@ pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
     rust_parts(sh)
 }
 
+/// Installs the package of one program that only some commands need.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn tool(sh: &Shell, program: &str, package: &str) -> Result<()> {
+    if qemu::find_tool(program).is_ok() {
+        return Ok(());
+    }
+    install(sh, &[package])
+}
+
 /// Installs Debian packages without recommendations: those of QEMU want `qemu-utils`, which a backported one may keep out.
 fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");

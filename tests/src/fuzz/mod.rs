@@ -1,0 +1,98 @@
+//! Fuzz targets: each takes any bytes for one kind of hostile input and must neither panic nor take much memory or time.
+//!
+//! `cargo xtask fuzz` runs them under libFuzzer; the kept inputs in `tests/corpus` run with every `cargo test`.
+
+mod files;
+mod input;
+mod memory;
+mod tables;
+
+pub use input::Patched;
+
+use baredump::compress::Compression;
+use baredump::dump::Options;
+use baredump::filter::DumpLevel;
+use std::alloc::System;
+
+/// The allocator of a fuzz program: it counts.
+pub type Meter = cap::Cap<System>;
+
+/// One input may make a target hold so many bytes more.
+const ALLOWANCE: usize = 64 << 20;
+
+/// A kind of hostile input.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name, and that of its corpus.
+    pub name: &'static str,
+    run: fn(&[u8]),
+    seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    target("elf", files::elf, files::elf_seeds),
+    target("kdump", files::kdump, files::kdump_seeds),
+    target("flat", files::flat, files::flat_seeds),
+    target("frames", files::frames, files::frames_seeds),
+    target("btf", tables::btf, tables::btf_seeds),
+    target("kallsyms", tables::kallsyms, tables::kallsyms_seeds),
+    target("notes", memory::notes, memory::notes_seeds),
+    target(
+        "page-tables",
+        memory::page_tables,
+        memory::page_tables_seeds,
+    ),
+    target(
+        "struct-pages",
+        memory::struct_pages,
+        memory::struct_pages_seeds,
+    ),
+    target("printk", memory::printk, memory::printk_seeds),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { name, run, seeds }
+}
+
+/// A counting allocator for a program's `#[global_allocator]`.
+pub const fn meter() -> Meter {
+    cap::Cap::new(System, usize::MAX)
+}
+
+/// The target called `name`.
+pub fn find(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|target| target.name == name).copied()
+}
+
+/// Inputs to start from: well-formed ones.
+pub fn seeds(name: &str) -> Vec<Vec<u8>> {
+    find(name).map_or_else(Vec::new, |target| (target.seeds)())
+}
+
+/// Runs one input.
+///
+/// # Panics
+/// When the target panics, or held more memory than any input may make it hold.
+pub fn run(meter: &Meter, target: &Target, data: &[u8]) {
+    let before = meter.allocated();
+    (target.run)(data);
+    // The peak since the program began: the first input that goes beyond it is caught.
+    let most = meter.max_allocated();
+    assert!(
+        most <= before + ALLOWANCE,
+        "{}: {most} bytes were held, {before} before",
+        target.name
+    );
+}
+
+/// Everything that can be dropped is, by one thread.
+fn options(compression: Compression) -> Options {
+    Options {
+        level: DumpLevel::MAX,
+        compression,
+        threads: 0,
+        mmap: false,
+        strict: false,
+    }
+}
