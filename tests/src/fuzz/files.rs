@@ -2,13 +2,14 @@
 
 use crate::fake_kernel::{FakeKernel, Generation};
 use crate::memory_file::MemoryFile;
-use baredump::addr::Pfn;
+use baredump::addr::{PageSize, Pfn};
 use baredump::compress::Compression;
 use baredump::dump::{DeadKernel, Observer, dump};
+use baredump::filter::{Bitmap, DumpLevel};
 use baredump::format::In;
 use baredump::format::flat::{FlatIn, FlatOut, rearrange};
 use baredump::format::frames::{FrameCodec, FrameIn, FrameOut};
-use baredump::format::kdump::Dump;
+use baredump::format::kdump::{Dump, Info, Place, Writer};
 use baredump::vmcore::{PhysMem, Vmcore};
 use std::io::Write;
 
@@ -29,11 +30,7 @@ fn read_some(core: &Vmcore) {
         for at in [extent.start, extent.end.saturating_sub(8)] {
             let _ = reader.read(baredump::addr::PhysAddr::new(at), &mut page[..8]);
         }
-        let _ = reader.read_page(
-            Pfn::new(extent.start >> 12),
-            baredump::addr::PageSize::K4,
-            &mut page,
-        );
+        let _ = reader.read_page(Pfn::new(extent.start >> 12), PageSize::K4, &mut page);
     }
     let _ = core.read_notes(0, &mut page);
 }
@@ -82,16 +79,17 @@ impl Observer for Silent {
     fn progress(&mut self, _phase: &'static str, _done: u64, _total: u64) {}
 }
 
+const CODECS: [Compression; 5] = [
+    Compression::None,
+    Compression::Zlib,
+    Compression::Snappy,
+    Compression::Zstd,
+    Compression::Lzo,
+];
+
 /// A small dump of each codec.
 fn dumps() -> Vec<Vec<u8>> {
-    let codecs = [
-        Compression::None,
-        Compression::Zlib,
-        Compression::Snappy,
-        Compression::Zstd,
-        Compression::Lzo,
-    ];
-    codecs.into_iter().filter_map(small).collect()
+    CODECS.into_iter().filter_map(small).collect()
 }
 
 fn small(compression: Compression) -> Option<Vec<u8>> {
@@ -103,9 +101,67 @@ fn small(compression: Compression) -> Option<Vec<u8>> {
     Some(out.into_bytes())
 }
 
-/// The first 60 KiB of dumps, and a tiny one that is whole.
+/// A dump of a few pages in every codec, with a note: small enough to be whole.
+fn tiny(compression: Compression) -> Option<Vec<u8>> {
+    const PAGES: u64 = 40;
+    let (mut exists, mut kept) = (Bitmap::new(PAGES)?, Bitmap::new(PAGES)?);
+    exists.set_range(0, PAGES);
+    kept.set_range(3, 12);
+    let note =
+        crate::fake_kernel::elf::note(b"VMCOREINFO\0", 0, b"OSRELEASE=6.12\nPAGESIZE=4096\n");
+    let info = Info {
+        utsname: [b'x'; 390],
+        crash_time: 1,
+        page_size: PageSize::K4,
+        max_mapnr: PAGES,
+        cpus: 1,
+        phys_base: 0,
+        level: DumpLevel::MAX,
+        compression_flag: compression.flag(),
+        notes_size: note.len() as u64,
+        vmcoreinfo: Some((24, 29)),
+        read_notes: &|at, buf| {
+            let at = at as usize;
+            buf.copy_from_slice(&note[at..at + buf.len()]);
+            Ok(())
+        },
+    };
+    let out = MemoryFile::default();
+    let mut writer = Writer::begin(&out, &info, &exists, &kept).ok()?;
+    let mut codec = baredump::compress::codec(compression);
+    for pfn in 3..12u64 {
+        let page: Vec<u8> = (0..4096u64).map(|at| (at * pfn / 64) as u8).collect();
+        let mut room = vec![0; 8192];
+        let size = codec
+            .as_mut()
+            .and_then(|codec| codec.compress(&page, &mut room));
+        let (bytes, flags) =
+            size.map_or((&page[..], 0), |size| (&room[..size], compression.flag()));
+        let place = if pfn == 5 {
+            Place::Zero
+        } else {
+            Place::Data {
+                offset: 0,
+                size: bytes.len() as u32,
+                flags,
+            }
+        };
+        writer
+            .append(
+                &[place],
+                if pfn == 5 { &[] } else { bytes },
+                &mut Vec::new(),
+            )
+            .ok()?;
+    }
+    writer.finish(true).ok()?;
+    Some(out.into_bytes())
+}
+
+/// The first 60 KiB of dumps, and tiny ones that are whole.
 pub(super) fn kdump_seeds() -> Vec<Vec<u8>> {
-    dumps().into_iter().map(cut).collect()
+    let tiny = CODECS.into_iter().filter_map(tiny);
+    dumps().into_iter().map(cut).chain(tiny.map(cut)).collect()
 }
 
 fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -130,10 +186,9 @@ fn flattened(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Dumps cut to what fits, flattened.
 pub(super) fn flat_seeds() -> Vec<Vec<u8>> {
-    dumps()
-        .into_iter()
-        .filter_map(|bytes| flattened(&bytes[..bytes.len().min(40 << 10)]))
-        .collect()
+    let tiny = CODECS.into_iter().filter_map(tiny);
+    let cut = |bytes: Vec<u8>| flattened(&bytes[..bytes.len().min(58 << 10)]);
+    dumps().into_iter().chain(tiny).filter_map(cut).collect()
 }
 
 /// A container of frames: its index, and some of what is in it.
@@ -165,4 +220,21 @@ pub(super) fn frames_seeds() -> Vec<Vec<u8>> {
         .flatten()
         .map(cut)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiny_dumps_are_whole() {
+        for compression in CODECS {
+            let bytes = tiny(compression).unwrap();
+            assert!(bytes.len() < 60 << 10, "{compression}: {}", bytes.len());
+            Dump::open(Box::new(bytes))
+                .unwrap()
+                .verify(&mut |_, _| {})
+                .unwrap();
+        }
+    }
 }

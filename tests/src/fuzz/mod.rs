@@ -12,13 +12,18 @@ pub use input::Patched;
 use baredump::compress::Compression;
 use baredump::dump::Options;
 use baredump::filter::DumpLevel;
+use nix::time::{ClockId, clock_gettime};
 use std::alloc::System;
+use std::time::Duration;
 
 /// The allocator of a fuzz program: it counts.
 pub type Meter = cap::Cap<System>;
 
 /// One input may make a target hold so many bytes more.
 const ALLOWANCE: usize = 64 << 20;
+
+/// One input may take so much time of a processor: that of the clock says more about what else the machine does.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A kind of hostile input.
 #[derive(Clone, Copy)]
@@ -73,10 +78,13 @@ pub fn seeds(name: &str) -> Vec<Vec<u8>> {
 /// Runs one input.
 ///
 /// # Panics
-/// When the target panics, or held more memory than any input may make it hold.
+/// When the target panics, or took more memory or time than any input may make it take.
 pub fn run(meter: &Meter, target: &Target, data: &[u8]) {
     let before = meter.allocated();
+    let start = cpu_time();
     (target.run)(data);
+    let taken = cpu_time().saturating_sub(start);
+    assert!(taken < LIMIT, "{}: one input took {taken:?}", target.name);
     // The peak since the program began: the first input that goes beyond it is caught.
     let most = meter.max_allocated();
     assert!(
@@ -95,4 +103,9 @@ fn options(compression: Compression) -> Options {
         mmap: false,
         strict: false,
     }
+}
+
+/// Time that this thread has had a processor.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
