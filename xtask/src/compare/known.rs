@@ -12,6 +12,8 @@ pub(super) enum Known {
     SectionFlags,
     /// arm64 page tables of 52-bit addresses with pages of 4 or 16 KiB are not read.
     Lpa2,
+    /// Before what follows 1.7.9: arm64 kernels built for 52-bit addresses with pages of 4 or 16 KiB are not read on any processor.
+    Va52,
 }
 
 impl Known {
@@ -22,6 +24,7 @@ impl Known {
             Self::Waiters => "waiters",
             Self::SectionFlags => "section-flags",
             Self::Lpa2 => "lpa2",
+            Self::Va52 => "va52",
         }
     }
 }
@@ -39,6 +42,7 @@ mod tests {
             Known::Waiters,
             Known::SectionFlags,
             Known::Lpa2,
+            Known::Va52,
         ] {
             let heading = format!("## `{}`", known.name());
             assert!(text.contains(&heading), "{heading}");

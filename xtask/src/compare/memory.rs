@@ -101,9 +101,15 @@ impl Memory {
         )
     }
 
-    /// Whether this is arm64 with addresses of 52 bits and pages below 64 KiB.
+    /// Whether this is an arm64 kernel with pages below 64 KiB that was built for addresses of 52 bits.
+    pub(super) fn is_va52(&self) -> bool {
+        let small = self.arch() == Some(Arch::Arm64) && self.page_size < 1 << 16;
+        small && self.info.number("VA_BITS") == Some(52)
+    }
+
+    /// Whether it also has them.
     pub(super) fn is_lpa2(&self) -> bool {
-        self.arch() == Some(Arch::Arm64) && self.page_size < 1 << 16 && self.address_bits() == 52
+        self.is_va52() && self.address_bits() == 52
     }
 
     /// Whether a page's first byte is in the vmcore file: only then it is judged.

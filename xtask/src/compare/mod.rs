@@ -23,8 +23,10 @@ use model::Model;
 use options::Options;
 use pair::{Compared, Makers};
 use reference::{Arch, Reference};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -115,7 +117,7 @@ fn compare(lab: &Lab, options: &Options, ours: PathBuf, vmcores: Vec<PathBuf>) -
             let (jobs, outcomes, makers) = (&jobs, &outcomes, &makers);
             scope.spawn(move || {
                 while let Some(job) = next(jobs) {
-                    let dir = lab.dir(&format!("compare/{}-{worker}", std::process::id()));
+                    let dir = work_dir(lab, worker);
                     let outcome = dir.and_then(|dir| one(makers, &job, &dir));
                     announce(&job, &outcome);
                     let mut outcomes = lock(outcomes);
@@ -128,6 +130,10 @@ fn compare(lab: &Lab, options: &Options, ours: PathBuf, vmcores: Vec<PathBuf>) -
             });
         }
     });
+    for worker in 0..options.jobs {
+        let dir = work_dir(lab, worker)?;
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
     let outcomes = outcomes
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +149,11 @@ fn compare(lab: &Lab, options: &Options, ours: PathBuf, vmcores: Vec<PathBuf>) -
         bail!("{fact}");
     }
     Ok(fact)
+}
+
+/// Where a worker makes dumps.
+fn work_dir(lab: &Lab, worker: usize) -> Result<PathBuf> {
+    lab.dir(&format!("compare/{}-{worker}", std::process::id()))
 }
 
 /// The lock is held only for the look.
@@ -164,12 +175,13 @@ fn cases(lab: &Lab, options: &Options, vmcores: Vec<PathBuf>) -> Result<Vec<Case
         let arch = memory
             .arch()
             .with_context(|| format!("{name} is of another architecture"))?;
-        if !references.contains_key(&arch) {
-            references.insert(arch, reference(lab, options, arch)?);
-        }
+        let reference = match references.entry(arch) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => new.insert(reference(lab, options, arch)?).clone(),
+        };
         cases.push(Case {
             machine: memory.machine(),
-            reference: references[&arch].clone(),
+            reference,
             vmcore,
         });
     }
@@ -206,12 +218,12 @@ fn one(makers: &Makers, (_, case, level): &Job<'_>, dir: &Path) -> Result<Outcom
     let mut outcome = judged(makers, case, &memory, *level, &compared)?;
     outcome.pages = compared.pages;
     if let Some(why) = &compared.refused {
-        match memory.is_lpa2() {
-            true => outcome.refused = Some(Known::Lpa2),
-            false => bail!(
+        outcome.refused = case.reference.refuses(&memory);
+        if outcome.refused.is_none() {
+            bail!(
                 "makedumpfile {} made no dump: {why}",
                 case.reference.version
-            ),
+            );
         }
     }
     Ok(outcome)

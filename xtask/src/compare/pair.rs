@@ -2,11 +2,11 @@
 
 use super::options::Codec;
 use super::reference::Reference;
+use ::tests::dump_reader::{Descriptor, Dump};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tests::dump_reader::{Descriptor, Dump};
 
 /// A page that is in one of the dumps only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The makedumpfile that is compared with: which program reads a vmcore of an architecture, and what its version is known to do.
 
 use super::known::Known;
+use super::memory::Memory;
 use crate::apt::Apt;
 use crate::fetch::{self, Packaged};
 use anyhow::{Context, Result};
@@ -98,10 +99,23 @@ impl Reference {
         }
     }
 
+    /// Why it is known to make no dump of this vmcore.
+    pub(super) fn refuses(&self, memory: &Memory) -> Option<Known> {
+        if memory.is_lpa2() {
+            return Some(Known::Lpa2);
+        }
+        (memory.is_va52() && self.is_old()).then_some(Known::Va52)
+    }
+
+    /// A release of 1.7.9 or before.
+    fn is_old(&self) -> bool {
+        order(&self.version) < order("1.7.9++")
+    }
+
     /// In what it differs from the rules that hold for every kernel.
     pub(super) fn quirks(&self) -> Vec<Known> {
         let mut quirks = vec![Known::Waiters, Known::SectionFlags];
-        if order(&self.version) < order("1.7.9++") {
+        if self.is_old() {
             quirks.push(Known::TailPages);
         }
         quirks
