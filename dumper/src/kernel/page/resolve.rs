@@ -51,9 +51,6 @@ impl PageRules {
         let shared = exports.bits[SWAPCACHE].value < exports.bits[PRIVATE].value;
         let swapbacked = bit(SWAPBACKED).map(|b| 1u64 << b);
         let untold = shared && swapbacked.is_none();
-        let slab_flag = mask(SLAB_FLAG);
-        let slab_type = page_type(SLAB);
-        let slab_known = slab_flag != 0 || slab_type.is_some();
         Self {
             size: exports.size,
             flags: flags.unwrap_or(0),
@@ -64,12 +61,12 @@ impl PageRules {
             private: mask(PRIVATE),
             swapcache: if untold { 0 } else { mask(SWAPCACHE) },
             swapbacked,
-            slab_flag,
-            slab_type,
+            slab_flag: mask(SLAB_FLAG),
+            slab_type: page_type(SLAB),
             hwpoison: mask(HWPOISON),
             head_mask: mask(HEAD),
             // In a slab page of an older kernel the word can have any value.
-            offline: page_type(OFFLINE).filter(|_| slab_known),
+            offline: page_type(OFFLINE).filter(|_| exports.tell_slab()),
             unaccepted: page_type(UNACCEPTED),
             buddy: page_type(BUDDY)
                 .zip(exports.fields[PRIVATE_WORD].value)
@@ -150,7 +147,7 @@ impl PageRules {
         if self.private == 0 {
             without(CACHE, "page cache pages", &["NUMBER(PG_private)"]);
         }
-        if self.slab_flag == 0 && self.slab_type.is_none() {
+        if !exports.tell_slab() {
             let keys = ["NUMBER(PG_slab)", "NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)"];
             without(USER | FREE, "user and free pages", &keys);
         }
@@ -207,6 +204,16 @@ impl PageRules {
 }
 
 impl Exports {
+    /// Whether slab pages can be told: there is a way, and the field of every way is known (`strict` has two of them).
+    fn tell_slab(&self) -> bool {
+        let ways = [
+            (self.bits[SLAB_FLAG].value, self.fields[FLAGS].value),
+            (self.types[SLAB].value, self.fields[MAPCOUNT].value),
+        ];
+        let mut said = ways.iter().filter(|(value, _)| value.is_some()).peekable();
+        said.peek().is_some() && said.all(|(_, field)| field.is_some())
+    }
+
     /// What makedumpfile takes for keys that are not exported, as far as no page is dropped by it that has to be kept.
     fn take_upstreams_choices(&mut self) {
         if self.bits[SLAB_FLAG].value.is_none() && self.types[SLAB].value.is_some() {
