@@ -6,7 +6,7 @@ mod scan;
 
 pub use bitmap::Bitmap;
 pub use rank::Rank;
-pub use scan::{Dropped, Scanned, scan};
+pub use scan::{Dropped, Scan, Scanned, scan};
 
 use crate::addr::{PageSize, Pfn, PhysAddr};
 use crate::vmcore::Vmcore;

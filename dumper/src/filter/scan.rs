@@ -7,6 +7,7 @@ use crate::kernel::page::{Class, Drop, GROUP, PageRules};
 use crate::kernel::virt::VirtMem;
 use crate::vmcore::Vmcore;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Pages that were dropped, by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +107,146 @@ impl Group {
     }
 }
 
+/// The walk over all struct pages, as a whole or in windows of pfns that follow each other: the result is the same.
+pub struct Scan<'a> {
+    core: &'a Vmcore,
+    mem: &'a VirtMem<'a>,
+    map: &'a MemMap,
+    rules: &'a PageRules,
+    page: PageSize,
+    group: Group,
+    /// In the section that was looked at last, pages below this went with the head or free block before them.
+    skip: u64,
+    /// Ranges that begin in earlier windows and do not end in them: where they end, in the order in which they were found.
+    beyond: Vec<(u64, Class)>,
+    scanned: Scanned,
+}
+
+impl<'a> Scan<'a> {
+    /// A walk that has not begun.
+    #[must_use]
+    pub fn new(
+        core: &'a Vmcore,
+        mem: &'a VirtMem<'a>,
+        map: &'a MemMap,
+        rules: &'a PageRules,
+        page: PageSize,
+    ) -> Self {
+        Self {
+            core,
+            mem,
+            map,
+            rules,
+            page,
+            group: Group::new(rules.size),
+            skip: 0,
+            beyond: Vec::new(),
+            scanned: Scanned::default(),
+        }
+    }
+
+    /// Removes from `kept` every page of `window` that the rules drop; other pages are neither judged nor removed. The first window
+    /// begins at 0, every other where the one before it ended, at a multiple of [`GROUP`]. `progress` hears the pfn reached, a section
+    /// at a time.
+    pub fn window(&mut self, window: Range<u64>, kept: &mut Bitmap, progress: &mut dyn FnMut(u64)) {
+        self.carry_over(&window, kept);
+        let map = self.map;
+        let first = map.sections.partition_point(|s| s.end <= window.start);
+        for section in &map.sections[first..] {
+            if section.start >= window.end {
+                break;
+            }
+            self.section(section, &window, kept);
+            progress(section.end.min(window.end));
+        }
+    }
+
+    /// What the walk did so far.
+    #[must_use]
+    pub fn scanned(&self) -> Scanned {
+        self.scanned
+    }
+
+    /// Removes what earlier windows began to remove.
+    fn carry_over(&mut self, window: &Range<u64>, kept: &mut Bitmap) {
+        let dropped = &mut self.scanned.dropped;
+        let mut from = window.start;
+        self.beyond.retain(|(end, class)| {
+            let stop = window.end.min(*end);
+            if from < stop {
+                dropped.add(*class, kept.clear_range(from, stop));
+                from = stop;
+            }
+            *end > window.end
+        });
+    }
+
+    fn section(&mut self, section: &Section, window: &Range<u64>, kept: &mut Bitmap) {
+        let end = section.end.min(kept.len()).min(window.end);
+        let is_new = section.start >= window.start;
+        let mut base = section.start.max(window.start);
+        if is_new {
+            self.skip = section.start;
+        }
+        while base < end {
+            let group_end = ((base / GROUP + 1) * GROUP).min(end);
+            let start = base.max(self.skip);
+            base = group_end;
+            let Some(start) = first_in_memory(self.core, self.page, start, group_end) else {
+                continue;
+            };
+            if self.read_group(section, start, group_end) {
+                self.skip = self.judge_group(start..group_end, window.end, kept);
+            }
+        }
+    }
+
+    /// Reads the struct pages of `start..end`; `false` when they have no address.
+    fn read_group(&mut self, section: &Section, start: u64, end: u64) -> bool {
+        let first = slot_of(start);
+        let at = start
+            .checked_sub(section.start)
+            .and_then(|n| n.checked_mul(self.rules.size as u64))
+            .and_then(|at| section.mem_map.checked_add(at));
+        let Some(mem_map) = at else {
+            return false;
+        };
+        let count = slot_of(end - 1) + 1 - first;
+        self.group.read(self.mem, mem_map, first, count, self.page);
+        true
+    }
+
+    /// Judges the pages of one group and returns the first pfn behind what was dropped or judged.
+    fn judge_group(&mut self, pages: Range<u64>, window_end: u64, kept: &mut Bitmap) -> u64 {
+        let mut pfn = pages.start;
+        while pfn < pages.end {
+            let Some(dropped) = self.judge(pfn, kept) else {
+                pfn += 1;
+                continue;
+            };
+            let stop = pfn.saturating_add(dropped.pages);
+            let cleared = kept.clear_range(pfn, stop.min(window_end));
+            self.scanned.dropped.add(dropped.class, cleared);
+            if stop > window_end {
+                self.beyond.push((stop, dropped.class));
+            }
+            pfn = stop;
+        }
+        pfn
+    }
+
+    fn judge(&mut self, pfn: u64, kept: &Bitmap) -> Option<Drop> {
+        let slot = slot_of(pfn);
+        let Some(bytes) = self.group.page(slot) else {
+            let matters = kept.get(pfn) && is_judged(self.core, self.page, pfn);
+            self.scanned.unjudged += u64::from(matters);
+            return None;
+        };
+        let verdict = self.rules.judge(pfn, bytes, self.group.page(slot + 1))?;
+        is_judged(self.core, self.page, pfn).then_some(verdict)
+    }
+}
+
 /// Removes from `kept` every page that `rules` drop. `progress` hears the pfn reached, a section at a time.
 pub fn scan(
     core: &Vmcore,
@@ -116,98 +257,9 @@ pub fn scan(
     kept: &mut Bitmap,
     progress: &mut dyn FnMut(u64),
 ) -> Scanned {
-    let mut scanned = Scanned::default();
-    let mut group = Group::new(rules.size);
-    for section in &map.sections {
-        scan_section(
-            core,
-            mem,
-            section,
-            rules,
-            page,
-            kept,
-            &mut group,
-            &mut scanned,
-        );
-        progress(section.end);
-    }
-    scanned
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the loop's state; a struct of borrowed parts would say the same"
-)]
-fn scan_section(
-    core: &Vmcore,
-    mem: &VirtMem<'_>,
-    section: &Section,
-    rules: &PageRules,
-    page: PageSize,
-    kept: &mut Bitmap,
-    group: &mut Group,
-    scanned: &mut Scanned,
-) {
-    let end = section.end.min(kept.len());
-    // Pages below `skip` went with the head or buddy block before them.
-    let mut skip = section.start;
-    let mut base = section.start;
-    while base < end {
-        let group_end = ((base / GROUP + 1) * GROUP).min(end);
-        let start = base.max(skip);
-        base = group_end;
-        let Some(start) = first_in_memory(core, page, start, group_end) else {
-            continue;
-        };
-        let first = slot_of(start);
-        let Some(at) = start
-            .checked_sub(section.start)
-            .and_then(|n| n.checked_mul(rules.size as u64))
-        else {
-            continue;
-        };
-        let Some(mem_map) = section.mem_map.checked_add(at) else {
-            continue;
-        };
-        group.read(
-            mem,
-            mem_map,
-            first,
-            slot_of(group_end - 1) + 1 - first,
-            page,
-        );
-        let mut pfn = start;
-        while pfn < group_end {
-            let Some(dropped) = judge(core, rules, page, group, pfn, kept, scanned) else {
-                pfn += 1;
-                continue;
-            };
-            let stop = pfn.saturating_add(dropped.pages);
-            scanned
-                .dropped
-                .add(dropped.class, kept.clear_range(pfn, stop));
-            pfn = stop;
-        }
-        skip = pfn;
-    }
-}
-
-fn judge(
-    core: &Vmcore,
-    rules: &PageRules,
-    page: PageSize,
-    group: &Group,
-    pfn: u64,
-    kept: &Bitmap,
-    scanned: &mut Scanned,
-) -> Option<Drop> {
-    let slot = slot_of(pfn);
-    let Some(bytes) = group.page(slot) else {
-        scanned.unjudged += u64::from(kept.get(pfn) && is_judged(core, page, pfn));
-        return None;
-    };
-    let verdict = rules.judge(pfn, bytes, group.page(slot + 1))?;
-    is_judged(core, page, pfn).then_some(verdict)
+    let mut scan = Scan::new(core, mem, map, rules, page);
+    scan.window(0..kept.len(), kept, progress);
+    scan.scanned()
 }
 
 /// The first pfn of `start..end` that any segment touches.
