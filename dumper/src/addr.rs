@@ -55,6 +55,10 @@ pub struct PageSize {
 impl PageSize {
     /// 4096 bytes.
     pub const K4: Self = Self { shift: 12 };
+    /// 16 KiB.
+    pub const K16: Self = Self { shift: 14 };
+    /// 64 KiB.
+    pub const K64: Self = Self { shift: 16 };
 
     /// A page size in bytes; `None` for anything but 4096, 16384 and 65536.
     pub const fn new(bytes: u64) -> Option<Self> {

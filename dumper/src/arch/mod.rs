@@ -88,6 +88,10 @@ pub trait Arch: Sync {
     fn name(&self) -> &'static str;
     /// `e_machine` of its vmcores.
     fn elf_machine(&self) -> u16;
+    /// The sizes that its pages can have, the most probable first.
+    fn page_sizes(&self) -> &'static [PageSize] {
+        &[PageSize::K4]
+    }
     /// SECTION_SIZE_BITS where VMCOREINFO does not say: what it can be, the most probable first.
     fn section_size_bits(&self, info: &VmcoreInfo, page_size: PageSize) -> &'static [u32];
     /// MAX_PHYSMEM_BITS where VMCOREINFO does not say.

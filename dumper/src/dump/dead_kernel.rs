@@ -71,8 +71,8 @@ impl DeadKernel {
         if info.is_empty() {
             warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
         }
-        let page_size = page_size(&core, &info, &mut warnings);
         let arch = arch::by_elf_machine(core.machine());
+        let page_size = page_size(&core, &info, arch, &mut warnings);
         let tables = find_tables(&core, &info, arch, page_size, &mut warnings);
         let utsname = match &tables {
             Ok(tables) => {
@@ -254,16 +254,49 @@ impl DeadKernel {
     }
 }
 
-/// The page size of the dump that is read, else what VMCOREINFO says.
-fn page_size(core: &Vmcore, info: &VmcoreInfo, warnings: &mut Vec<String>) -> PageSize {
+/// The page size of the dump that is read, else what VMCOREINFO says, unless the page tables make sense with another one only.
+fn page_size(
+    core: &Vmcore,
+    info: &VmcoreInfo,
+    arch: Option<&'static dyn Arch>,
+    warnings: &mut Vec<String>,
+) -> PageSize {
     if let Some(pages) = core.pages() {
         return pages.page_size();
     }
     let said = said_page_size(info);
-    if said.is_none() && !info.is_empty() {
-        warnings.push("VMCOREINFO has no usable PAGESIZE; 4096 is assumed".into());
+    let Some(arch) = arch.filter(|_| !info.is_empty()) else {
+        return said.unwrap_or(PageSize::K4);
+    };
+    let sizes = arch.page_sizes();
+    let said_first = said.iter().chain(sizes).filter(|s| sizes.contains(s));
+    let found = match sizes {
+        [only] => Some(*only),
+        _ => said_first
+            .copied()
+            .find(|s| is_proved(core, info, arch, *s)),
+    };
+    let size = found.or(said).unwrap_or(PageSize::K4);
+    if said != Some(size) {
+        let bytes = size.bytes();
+        warnings.push(format!(
+            "VMCOREINFO has no usable PAGESIZE; {bytes} is assumed"
+        ));
     }
-    said.unwrap_or(PageSize::K4)
+    size
+}
+
+/// Whether page tables with pages of this size lead to the kernel's utsname.
+fn is_proved(core: &Vmcore, info: &VmcoreInfo, arch: &dyn Arch, page_size: PageSize) -> bool {
+    let mem = core.reader(false);
+    let dead = Evidence {
+        info,
+        segments: core.segments(),
+        page_size,
+        mem: &mem,
+    };
+    arch.page_tables(&dead, &mut Vec::new())
+        .is_ok_and(|tables| Utsname::read(&VirtMem::new(&mem, tables.as_ref()), info).is_ok())
 }
 
 fn said_page_size(info: &VmcoreInfo) -> Option<PageSize> {
@@ -292,6 +325,14 @@ fn find_tables(
             core.machine()
         )
     })?;
+    if arch.page_sizes().len() > 1
+        && said_page_size(info).is_none()
+        && !is_proved(core, info, arch, page_size)
+    {
+        return Err(
+            "VMCOREINFO has no usable PAGESIZE, and nothing else tells the size of a page".into(),
+        );
+    }
     let dead = Evidence {
         info,
         segments: core.segments(),
