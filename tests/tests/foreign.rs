@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use tests::dump_reader::{Dump, ZLIB};
-use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation};
+use tests::fake_kernel::{FakeKernel, FakeVmcore, Generation, Rules};
 use tests::programs::baredump;
 
 /// A directory with a vmcore, and baredump under makedumpfile's name.
@@ -154,7 +154,7 @@ fn vmcoreinfo_comes_from_a_file() {
     ]);
     scene
         .vmcore
-        .compare_kept(31, &open(&scene.path("dump")).kept())
+        .compare_kept(31, Rules::Strict, &open(&scene.path("dump")).kept())
         .unwrap();
     let other: String = info
         .lines()

@@ -138,7 +138,7 @@ impl Generation {
 
     /// `_mapcount` of a free page.
     pub const fn buddy(self) -> i32 {
-        if self.top_byte_types() {
+        if self.page_type_is_a_byte() {
             0xf0 << 24
         } else {
             -129
@@ -147,7 +147,7 @@ impl Generation {
 
     /// `_mapcount` of an offline page.
     pub const fn offline(self) -> i32 {
-        if self.top_byte_types() {
+        if self.page_type_is_a_byte() {
             0xf1 << 24
         } else {
             -257
@@ -156,7 +156,7 @@ impl Generation {
 
     /// `_mapcount` of the head of a hugetlb page, where that is a page type.
     pub fn hugetlb(self) -> Option<i32> {
-        let value = if self.top_byte_types() {
+        let value = if self.page_type_is_a_byte() {
             0xf4 << 24
         } else {
             -2049
@@ -166,7 +166,7 @@ impl Generation {
 
     /// `_mapcount` of a slab page, where that is a page type.
     pub fn slab(self) -> Option<i32> {
-        let value = if self.top_byte_types() {
+        let value = if self.page_type_is_a_byte() {
             0xf5 << 24
         } else {
             -4097
@@ -189,7 +189,8 @@ impl Generation {
         self >= Self::V6_18
     }
 
-    const fn top_byte_types(self) -> bool {
+    /// Whether a page type is the top byte of its word, and a constant of an enum (in BTF).
+    pub const fn page_type_is_a_byte(self) -> bool {
         matches!(self, Self::V6_12 | Self::V6_18 | Self::V7_1)
     }
 }

@@ -1,4 +1,4 @@
-//! What a page is used for: the fields of its struct page, and whether makedumpfile's rules drop it.
+//! What a page is used for: the fields of its struct page, and whether either set of rules drops it.
 
 use super::generation::{Generation, WAITERS};
 
@@ -10,6 +10,25 @@ const CACHE_PRIVATE: u8 = 4;
 const USER: u8 = 8;
 /// Level bit 16: free pages.
 const FREE: u8 = 16;
+
+/// By whose rules a page is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// What is right: the default.
+    Right,
+    /// makedumpfile's, where it guesses (`--strict-makedumpfile`).
+    Strict,
+}
+
+impl Rules {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Right, Self::Strict];
+
+    /// `Options::strict`.
+    pub const fn is_strict(self) -> bool {
+        matches!(self, Self::Strict)
+    }
+}
 
 /// What a page (or a compound page, or a free block) is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +77,8 @@ pub enum Kind {
     Offline,
     /// The same with the flag of waiters.
     OfflineWaiters,
+    /// The same with other bits set beside a page type of one byte.
+    OfflineLowBits,
     /// Poisoned by hardware.
     HwPoison,
     /// Poisoned page of a slab.
@@ -114,10 +135,10 @@ impl Kind {
         Self::HwPoison,
     ];
 
-    /// Whether the rules of makedumpfile drop such a page at a dump level. Stated kind by kind, not computed from the fields.
-    pub fn is_dropped(self, level: u8, generation: Generation) -> bool {
+    /// Whether the rules drop such a page at a dump level. Stated kind by kind, not computed from the fields.
+    pub fn is_dropped(self, level: u8, generation: Generation, rules: Rules) -> bool {
         let asked = |bits: u8| level & bits != 0;
-        let quirk = generation.waiters_look_like_slab();
+        let quirk = rules.is_strict() && generation.waiters_look_like_slab();
         match self {
             Self::Kernel | Self::CacheOffLru | Self::OwnerPrivate | Self::MovableOps => false,
             Self::Slab | Self::SlabOddMapping | Self::BuddyAbsurd => false,
@@ -131,6 +152,7 @@ impl Kind {
             | Self::Ksm
             | Self::Hugetlb => asked(USER),
             Self::BuddyWaiters | Self::OfflineWaiters if quirk => false,
+            Self::OfflineLowBits => !rules.is_strict() && generation.page_type_is_a_byte(),
             Self::Buddy | Self::BuddyWaiters | Self::Unaccepted => asked(FREE),
             Self::Offline | Self::OfflineWaiters | Self::HwPoison | Self::HwPoisonSlab => true,
         }
@@ -187,6 +209,7 @@ impl Kind {
             Self::Unaccepted => (flags(&[]), 0, generation.unaccepted().unwrap_or(-1)),
             Self::Offline => (flags(&[]), 0, generation.offline()),
             Self::OfflineWaiters => (flags(&[WAITERS]), 0, generation.offline()),
+            Self::OfflineLowBits => (flags(&[]), 0, generation.offline() | 7),
             Self::HwPoison => (flags(&[f.hwpoison]), 0, -1),
             Self::HwPoisonSlab => (slab(&[f.hwpoison]), 0, generation.slab().unwrap_or(-1)),
         };

@@ -1,8 +1,10 @@
 //! A dead kernel that never lived: physical memory with page tables, mem_section, struct pages, utsname and a printk ring, as an
 //! ELF vmcore, together with what a dump of it must hold.
 
+mod btf;
 pub mod elf;
 pub mod generation;
+pub mod kallsyms;
 pub mod kind;
 pub mod layout;
 pub mod machine;
@@ -14,7 +16,8 @@ mod vmcoreinfo;
 mod zoo;
 
 pub use generation::Generation;
-pub use kind::Kind;
+pub use kallsyms::Kallsyms;
+pub use kind::{Kind, Rules};
 pub use machine::{Arm64, Machine};
 pub use vmcore::FakeVmcore;
 
@@ -54,6 +57,8 @@ pub struct FakeKernel {
     without_keys: Vec<String>,
     other_lines: Vec<(String, String)>,
     mem_section_by_pointer: bool,
+    btf: bool,
+    kallsyms: Option<Kallsyms>,
 }
 
 impl FakeKernel {
@@ -76,6 +81,8 @@ impl FakeKernel {
             without_keys: Vec::new(),
             other_lines: Vec::new(),
             mem_section_by_pointer: false,
+            btf: false,
+            kallsyms: None,
         }
     }
 
@@ -192,6 +199,18 @@ impl FakeKernel {
         self
     }
 
+    /// BTF in the image.
+    pub fn btf(mut self) -> Self {
+        self.btf = true;
+        self
+    }
+
+    /// Tables of symbols in the image, and where they are in VMCOREINFO (6.0 and later).
+    pub fn kallsyms(mut self, form: Kallsyms) -> Self {
+        self.kallsyms = Some(form);
+        self
+    }
+
     /// Lays everything out.
     pub fn build(self) -> FakeVmcore {
         let a = Addresses::new(self.machine, &self.layout, self.generation);
@@ -203,6 +222,7 @@ impl FakeKernel {
         self.sections(&mut memory, &a);
         self.struct_pages(&mut memory);
         self.utsname(&mut memory, &a);
+        self.own_tables(&mut memory, &a);
         let log = self.printk(&mut memory, &a);
         FakeVmcore::new(self, &a, memory, log, tables_end)
     }
@@ -359,6 +379,18 @@ impl FakeKernel {
         ];
         for (i, field) in (0..).zip(fields) {
             memory.write(at + i * 65, field.as_bytes());
+        }
+    }
+
+    /// What the kernel says about its own symbols and types.
+    fn own_tables(&self, memory: &mut Memory, a: &Addresses) {
+        if self.btf {
+            let blob = btf::blob(self.generation, a);
+            assert!(kallsyms::BTF + blob.len() as u64 <= IMAGE_SIZE);
+            memory.write(a.image(a.text + kallsyms::BTF), &blob);
+        }
+        if let Some(form) = self.kallsyms {
+            kallsyms::write(memory, self.machine, form, a);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::elf::{self, Segment};
 use super::layout::{Addresses, Layout};
 use super::memory::Memory;
-use super::{Block, FakeKernel, Generation, Kind, Machine, vmcoreinfo};
+use super::{Block, FakeKernel, Generation, Kind, Machine, Rules, vmcoreinfo};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -138,13 +138,13 @@ impl FakeVmcore {
             .collect()
     }
 
-    /// Pages that a dump of this level must hold, no more and no less.
-    pub fn kept(&self, level: u8) -> BTreeSet<u64> {
+    /// Pages that a dump of this level must hold by these rules, no more and no less.
+    pub fn kept(&self, level: u8, rules: Rules) -> BTreeSet<u64> {
         let mut kept = self.existing();
         for block in self
             .blocks
             .iter()
-            .filter(|b| self.is_judged(b.pfn) && self.is_dropped(b.kind, level))
+            .filter(|b| self.is_judged(b.pfn) && self.is_dropped(b.kind, level, rules))
         {
             kept.retain(|pfn| !(block.pfn..block.pfn + block.dropped).contains(pfn));
         }
@@ -155,8 +155,8 @@ impl FakeVmcore {
     ///
     /// # Errors
     /// When other pages are kept, with a few of both sorts.
-    pub fn compare_kept(&self, level: u8, kept: &[u64]) -> Result<(), String> {
-        let expected = self.kept(level);
+    pub fn compare_kept(&self, level: u8, rules: Rules, kept: &[u64]) -> Result<(), String> {
+        let expected = self.kept(level, rules);
         let kept: BTreeSet<u64> = kept.iter().copied().collect();
         if expected == kept {
             return Ok(());
@@ -171,7 +171,7 @@ impl FakeVmcore {
         let missing = some(expected.difference(&kept).copied().take(8).collect());
         let extra = some(kept.difference(&expected).copied().take(8).collect());
         Err(format!(
-            "{:?} {:?} level {level}: missing: {missing}; too many: {extra}",
+            "{:?} {:?} {rules:?} level {level}: missing: {missing}; too many: {extra}",
             self.machine, self.generation
         ))
     }
@@ -205,12 +205,16 @@ impl FakeVmcore {
     }
 
     /// A kernel without `PG_hwpoison` gives no reason to look at pages at levels 0 and 1, and has no poisoned pages.
-    fn is_dropped(&self, kind: Kind, level: u8) -> bool {
+    fn is_dropped(&self, kind: Kind, level: u8, rules: Rules) -> bool {
         let knows_poison = self.vmcoreinfo.contains("NUMBER(PG_hwpoison)");
         match kind {
             Kind::HwPoison | Kind::HwPoisonSlab if !knows_poison => false,
-            Kind::Offline | Kind::OfflineWaiters if !knows_poison && level < 2 => false,
-            kind => kind.is_dropped(level, self.generation),
+            Kind::Offline | Kind::OfflineWaiters | Kind::OfflineLowBits
+                if !knows_poison && level < 2 =>
+            {
+                false
+            }
+            kind => kind.is_dropped(level, self.generation, rules),
         }
     }
 

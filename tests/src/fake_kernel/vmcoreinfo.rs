@@ -3,7 +3,7 @@
 
 use super::generation::{Compound, Generation};
 use super::layout::{Addresses, CRASH_TIME};
-use super::{Arm64, FakeKernel, Machine, printk};
+use super::{Arm64, FakeKernel, Machine, kallsyms, printk};
 use std::fmt::Write as _;
 
 /// Builds the text.
@@ -35,6 +35,10 @@ pub(super) fn text(kernel: &FakeKernel, a: &Addresses) -> String {
     t.length("free_area.free_list", 6);
     t.number("NR_FREE_PAGES", 0);
     page_flags(&mut t, generation);
+    let tables = kernel.kallsyms.map(|form| kallsyms::exported(form, a));
+    for (name, address) in tables.into_iter().flatten() {
+        t.symbol(name, address);
+    }
     match kernel.machine {
         Machine::X86 { levels } => x86_64(&mut t, levels, a),
         Machine::Arm64(cpu) => arm64(&mut t, cpu, a),
