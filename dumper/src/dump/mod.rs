@@ -3,20 +3,20 @@
 mod copy;
 mod dead_kernel;
 mod elf;
-mod raw;
 mod open;
+mod raw;
 
 pub use dead_kernel::{DeadKernel, Identity};
 pub use elf::dump_elf;
-pub use raw::copy_raw;
 pub use open::{Opened, Unwrapped, open, unwrap};
+pub use raw::copy_raw;
 
 use crate::compress::Compression;
 use crate::filter::{self, Bitmap, Dropped, DumpLevel};
 use crate::format::flat::FlatError;
 use crate::format::frames::FrameError;
-use crate::format::{Out, kdump};
 use crate::format::kdump::{Info, Writer};
+use crate::format::{Out, kdump};
 use crate::kernel::memmap::MemMap;
 use crate::kernel::page::PageRules;
 use crate::kernel::printk;
@@ -262,7 +262,11 @@ fn select(
         .judging(&reader, asked, options.strict, max_mapnr)
         .map_err(|why| {
             if options.level.bits() > 1 {
-                let what = if core.origin().is_some() { " of the dump" } else { "" };
+                let what = if core.origin().is_some() {
+                    " of the dump"
+                } else {
+                    ""
+                };
                 warnings.push(format!("all pages{what} are kept: {why}"));
             }
         })

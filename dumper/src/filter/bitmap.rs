@@ -113,7 +113,11 @@ impl Bitmap {
         for (word, from) in self.words.iter_mut().zip(&other.words) {
             *word = *from;
         }
-        if let Some(last) = self.words.last_mut().filter(|_| !self.len.is_multiple_of(64)) {
+        if let Some(last) = self
+            .words
+            .last_mut()
+            .filter(|_| !self.len.is_multiple_of(64))
+        {
             *last &= u64::MAX >> (64 - self.len % 64);
         }
     }

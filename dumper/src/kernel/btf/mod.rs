@@ -180,7 +180,10 @@ impl<'a, 'm> Btf<'a, 'm> {
     /// Offset of a member in bytes, also when it is in an anonymous struct or union. `None` for bit fields.
     pub fn offset(&mut self, name: &str, member: &str) -> Option<u64> {
         let found = self.member(name, member)?;
-        found.bits.is_multiple_of(8).then(|| (found.bits / 8).into())
+        found
+            .bits
+            .is_multiple_of(8)
+            .then(|| (found.bits / 8).into())
     }
 
     /// Number of elements of a member that is an array.

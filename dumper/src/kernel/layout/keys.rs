@@ -139,7 +139,11 @@ pub(super) fn missing(info: &VmcoreInfo) -> Vec<&'static [&'static str]> {
     if has("NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)") {
         all.extend(OFFLINE);
     }
-    let older_log = ["SIZE(printk_log)", "SYMBOL(log_next_idx)", "SYMBOL(log_end)"];
+    let older_log = [
+        "SIZE(printk_log)",
+        "SYMBOL(log_next_idx)",
+        "SYMBOL(log_end)",
+    ];
     if !older_log.into_iter().any(has) {
         all.extend(LOG);
     }
