@@ -6,6 +6,7 @@ pub mod frames;
 pub mod kdump;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// A file being read at any offset.
 pub trait In: Send + Sync {
@@ -23,8 +24,8 @@ pub trait In: Send + Sync {
     /// As read(2); also when the file ends before.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
-    /// The file itself, when its bytes are at the same offsets there: it can be mapped.
-    fn file(&self) -> Option<&std::fs::File> {
+    /// The descriptor of the file, when its bytes are at the same offsets there: it can be mapped.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }

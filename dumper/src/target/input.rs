@@ -3,6 +3,7 @@
 use crate::format::In;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -35,7 +36,7 @@ impl In for FileIn {
         self.file.read_exact_at(buf, offset)
     }
 
-    fn file(&self) -> Option<&File> {
-        Some(&self.file)
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.file.as_fd())
     }
 }

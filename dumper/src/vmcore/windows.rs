@@ -36,7 +36,7 @@ impl<'a> Windows<'a> {
     pub(super) fn new(file: &'a dyn In, mmap: bool) -> Self {
         Self {
             file,
-            mmap: Cell::new(mmap && file.file().is_some()),
+            mmap: Cell::new(mmap && file.descriptor().is_some()),
             align: map::page_size(),
             windows: RefCell::new(Vec::with_capacity(WINDOWS)),
             clock: Cell::new(0),
@@ -85,7 +85,7 @@ impl<'a> Windows<'a> {
         }
         let mapped = self
             .file
-            .file()
+            .descriptor()
             .and_then(|file| Map::new(file, from, usize_of(to - from)).ok());
         let Some(map) = mapped else {
             self.mmap.set(false);
