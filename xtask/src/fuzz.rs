@@ -23,8 +23,8 @@ const JOBS: usize = 2;
 const TIMEOUT: u32 = 20;
 /// Longest input in bytes.
 const MAX_INPUT: u32 = 1 << 16;
-/// Files of a corpus that are kept, the smallest first: they are run with every `cargo test`.
-const KEPT: usize = 400;
+/// Bytes of a corpus that are kept, the smallest files first: they lie in the repository and run with every `cargo test`.
+const KEPT: u64 = 512 << 10;
 /// Counters at every edge, and the operands of comparisons.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
@@ -196,7 +196,11 @@ fn merge(program: &Path, name: &str, kept: &Path, found: &[PathBuf], work: &Path
         .filter_map(|file| Some((file.metadata().ok()?.len(), file.path())))
         .collect();
     files.sort();
-    files.truncate(KEPT);
+    let mut bytes = 0;
+    files.retain(|(len, _)| {
+        bytes += len;
+        bytes <= KEPT
+    });
     fs::remove_dir_all(kept)?;
     fs::create_dir_all(kept)?;
     for (_, file) in &files {
