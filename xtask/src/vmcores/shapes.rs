@@ -71,7 +71,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         .unplugged(),
     Shape::new("6.12-span", "6.12.").address(FAR),
     Shape::new("7-span", "7.").address(FAR),
-    Shape::new("6.12-1g", "6.12.")
+    Shape::new("6.18-1g", "6.18.")
         .words("hugepagesz=1G hugepages=2")
         .memory(4096),
     Shape::new("arm64-6.12", "arm64-6.12.")
