@@ -196,6 +196,10 @@ impl FakeVmcore {
     pub fn page(&self, pfn: u64) -> Vec<u8> {
         let mut page = self.memory.page(pfn);
         let start = pfn * self.layout.page;
+        let whole = |s: &Segment| s.phys <= start && start + self.layout.page <= s.phys + s.size;
+        if self.segments.iter().any(whole) {
+            return page;
+        }
         for (i, byte) in page.iter_mut().enumerate() {
             if !self.is_in_a_segment(start + i as u64) {
                 *byte = 0;
