@@ -28,11 +28,11 @@ impl Arch for Aarch64 {
         ELF_MACHINE
     }
 
-    /// 30 until 5.11, then 27, and 29 with pages of 64 KiB. Distributions have backported the change.
     fn page_sizes(&self) -> &'static [PageSize] {
         &[PageSize::K4, PageSize::K16, PageSize::K64]
     }
 
+    /// 30 until 5.11, then 27, and 29 with pages of 64 KiB. Distributions have backported the change.
     fn section_size_bits(&self, info: &VmcoreInfo, page_size: PageSize) -> &'static [u32] {
         match (is_before_5_12(info), page_size.shift() == 16) {
             (false, false) => &[27, 30],
