@@ -16,6 +16,8 @@ const SECTION_MAP_MASK: u64 = !0x3f;
 const MAX_SECTION_SIZE: u64 = 256;
 /// No 64-bit kernel has sections smaller than 16 MiB; smaller ones would make the walk endless.
 const MIN_SECTION_BITS: u32 = 24;
+/// No kernel has more: 52 bits of address in sections of 128 MiB.
+const MAX_SECTIONS: u64 = 1 << 25;
 
 /// One memory section that has struct pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ struct Geometry {
     symbol: VirtAddr,
     /// Sections per root page.
     per_root: u64,
-    /// NR_MEM_SECTIONS: there are no more than this.
+    /// NR_MEM_SECTIONS, by VMCOREINFO or what the architecture can have: there are no more than this.
     limit: u64,
     section_size: u64,
     map_offset: usize,
@@ -84,18 +86,31 @@ impl Geometry {
         let page_struct = info.size("page").ok_or_else(|| missing("SIZE(page)"))?;
         let phys_bits =
             bits(info, "MAX_PHYSMEM_BITS").unwrap_or_else(|| basics.arch.max_physmem_bits(info));
+        let contradiction = || {
+            format!(
+                "VMCOREINFO contradicts itself: mem_section of {section_size} bytes, SECTION_SIZE_BITS {section_bits}, MAX_PHYSMEM_BITS {phys_bits}"
+            )
+        };
         let fits = section_size <= MAX_SECTION_SIZE
             && (map_offset as u64).saturating_add(8) <= section_size;
         if !fits
             || !(MIN_SECTION_BITS..40).contains(&section_bits)
             || !(section_bits..=52).contains(&phys_bits)
         {
-            return Err(format!(
-                "VMCOREINFO contradicts itself: mem_section of {section_size} bytes, SECTION_SIZE_BITS {section_bits}, MAX_PHYSMEM_BITS {phys_bits}"
-            ));
+            return Err(contradiction());
         }
-        let limit = 1u64 << (phys_bits - section_bits);
-        let shapes = if info.length("mem_section") == Some(limit) {
+        let sections = 1u64 << (phys_bits - section_bits);
+        // Memory beyond a number that is too small would be taken for memory that the kernel did not use.
+        let possible = 1u64
+            << basics
+                .arch
+                .max_physmem_bits(info)
+                .saturating_sub(section_bits);
+        let limit = sections.max(possible);
+        if limit > MAX_SECTIONS {
+            return Err(contradiction());
+        }
+        let shapes = if info.length("mem_section") == Some(sections) {
             [Shape::Array, Shape::Roots, Shape::RootsByPointer]
         } else {
             [Shape::Roots, Shape::RootsByPointer, Shape::Array]
@@ -297,128 +312,4 @@ fn data_bytes(extents: &Extents, start: u64, end: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::addr::PageSize;
-    use crate::arch::{self, Mapping, PageTables, TranslateError};
-    use crate::vmcore::{PhysMem, ReadError, ReadFault, Segment};
-    use std::collections::HashMap;
-
-    const BASE: u64 = 0xffff_8000_0000_0000;
-
-    /// Virtual memory is physical memory from `BASE` on, in pages of 4 KiB; only the words given are not zero.
-    struct Memory {
-        words: HashMap<u64, u64>,
-        absent: u64,
-    }
-
-    impl PhysMem for Memory {
-        fn read(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
-            if addr.raw() & !0xfff == self.absent {
-                return Err(ReadError {
-                    addr,
-                    len: buf.len(),
-                    why: ReadFault::Hole,
-                });
-            }
-            for (word, at) in buf.chunks_mut(8).zip((addr.raw()..).step_by(8)) {
-                let value = self.words.get(&at).copied().unwrap_or(0);
-                word.copy_from_slice(&value.to_le_bytes()[..word.len()]);
-            }
-            Ok(())
-        }
-    }
-
-    struct Linear;
-
-    impl PageTables for Linear {
-        fn translate(&self, _: &dyn PhysMem, addr: VirtAddr) -> Result<Mapping, TranslateError> {
-            Ok(Mapping {
-                phys: PhysAddr::new(addr.raw() & 0xffff_ffff),
-                start: VirtAddr::new(addr.raw() & !0xfff),
-                size: 4096,
-            })
-        }
-        fn kernel_base(&self) -> VirtAddr {
-            VirtAddr::new(BASE)
-        }
-    }
-
-    fn read(memory: &Memory, keys: &str, segments: &[Segment]) -> Result<MemMap, String> {
-        let info = VmcoreInfo::parse(
-            format!(
-                "SYMBOL(mem_section)={:x}\nSIZE(mem_section)=16\nOFFSET(mem_section.section_mem_map)=0\nSIZE(page)=64\n{keys}",
-                BASE + 0x10000
-            )
-            .as_bytes(),
-        );
-        let basics = Basics {
-            arch: arch::by_elf_machine(62).unwrap(),
-            page_size: PageSize::K4,
-            kernel_base: VirtAddr::new(BASE),
-        };
-        let extents = Extents::new(segments);
-        let virt = VirtMem::new(memory, &Linear);
-        MemMap::read(
-            &virt,
-            &basics,
-            &info,
-            &extents,
-            extents.end().div_ceil(4096),
-        )
-    }
-
-    fn segment(start: u64, file_size: u64, mem_size: u64) -> Segment {
-        Segment {
-            start: PhysAddr::new(start),
-            virt: 0,
-            offset: 4096,
-            file_size,
-            mem_size,
-        }
-    }
-
-    /// Root 0 holds section 0; root 1 begins with section 256, which is at 32 GiB.
-    fn two_roots(second: u64) -> Memory {
-        Memory {
-            words: HashMap::from([
-                (0x10000, BASE + 0x20000),
-                (0x10008, second),
-                (0x20000, BASE + 0x10_0000 + 3),
-            ]),
-            absent: 0x30000,
-        }
-    }
-
-    #[test]
-    fn memory_whose_sections_are_in_doubt_is_not_cut_off() {
-        let ram = [
-            segment(0, 1 << 20, 1 << 20),
-            segment(32 << 30, 1 << 20, 1 << 20),
-        ];
-        for (second, end) in [
-            (0, 1 << 15),
-            (BASE + 0x30000, (32 << 18) + 256),
-            (0x1234, (32 << 18) + 256),
-        ] {
-            let map = read(&two_roots(second), "", &ram).unwrap();
-            assert_eq!(map.end, Some(end), "{second:#x}");
-            assert_eq!(map.sections.len(), 1);
-            assert_eq!(map.nonsense == 0, second == 0);
-        }
-    }
-
-    #[test]
-    fn sections_without_data_and_tiny_ones_cost_nothing() {
-        let root = BASE + 0x20000;
-        let mut words: HashMap<u64, u64> = (0..4096).map(|i| (0x10000 + i * 8, root)).collect();
-        words.extend((0..256).map(|i| (0x20000 + i * 16, BASE + 3)));
-        let memory = Memory { words, absent: 1 };
-        let huge = [segment(0, 4096, 1 << 45)];
-        let map = read(&memory, "", &huge).unwrap();
-        assert_eq!(map.sections.len(), 1);
-        assert_eq!(map.end, Some(1 << 33));
-        let tiny = read(&memory, "NUMBER(SECTION_SIZE_BITS)=13\n", &huge);
-        assert!(tiny.unwrap_err().contains("SECTION_SIZE_BITS 13"));
-    }
-}
+mod tests;
