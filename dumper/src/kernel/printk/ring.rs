@@ -186,7 +186,7 @@ impl Ring {
                 Found::Damaged => summary.damaged += 1,
                 Found::Gone => {}
             }
-            if printer.summary.damaged > MAX_DAMAGED {
+            if printer.summary.damaged + printer.summary.unfinished > MAX_DAMAGED {
                 printer
                     .summary
                     .note("too much of the log is damaged: the rest is left out");
@@ -235,6 +235,8 @@ impl Ring {
             (3, found) if found == id => return Found::Gone,
             // The writer has the id and not yet the descriptor.
             (3, found) if found == id.wrapping_sub(self.count) & ID => return Found::Unfinished,
+            // The same in the first round, in which descriptors are still all zeros.
+            (0, 0) => return Found::Unfinished,
             _ => return Found::Damaged,
         }
         self.load(id, desc, views, summary)

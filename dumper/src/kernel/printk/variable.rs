@@ -128,8 +128,12 @@ impl Log {
                 break;
             }
             let lengths = self.header(window, at, &mut head);
-            if lengths.is_some_and(|l| l.record == 0) && !wrapped {
-                (at, wrapped) = (0, true);
+            let goes_on_at_start = !wrapped && (self.next < self.first || self.next >= self.len);
+            if lengths.is_some_and(|l| l.record == 0) && goes_on_at_start {
+                match self.overwritten(window, at, &mut head) {
+                    Some(next) => (at, summary.damaged) = (next, summary.damaged + 1),
+                    None => (at, wrapped) = (0, true),
+                }
                 continue;
             }
             let Some(lengths) = lengths.filter(|l| self.fits(at, l)) else {
@@ -140,7 +144,7 @@ impl Log {
                 }
                 match self.resume(window, at, &mut head) {
                     Some(next) => at = next,
-                    None if !wrapped && self.next < self.first => (at, wrapped) = (0, true),
+                    None if goes_on_at_start => (at, wrapped) = (0, true),
                     None => break,
                 }
                 continue;
@@ -172,6 +176,16 @@ impl Log {
     fn fits(&self, at: u64, lengths: &Lengths) -> bool {
         let content = self.layout.size + lengths.text + lengths.dict;
         lengths.record >= content && at + lengths.record <= self.len
+    }
+
+    /// Where the records go on behind zeros at `at` that do not mean that the next one is at the start of the buffer: it is moved
+    /// there only when it has no room here.
+    fn overwritten(&self, window: &mut Window<'_, '_>, at: u64, head: &mut Vec<u8>) -> Option<u64> {
+        let moved = self.header(window, 0, head)?;
+        if at + moved.record + self.layout.size > self.len {
+            return None;
+        }
+        self.resume(window, at, head)
     }
 
     /// The next place where a record seems to begin: its lengths agree, and those of the one that follows it.

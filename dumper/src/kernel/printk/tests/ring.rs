@@ -121,6 +121,18 @@ fn records_wrapped_at_the_end_and_without_text() {
 }
 
 #[test]
+fn the_first_use_of_a_descriptor_is_no_damage() {
+    let mut memory = empty();
+    let first = ID - 7;
+    record(&mut memory, first, 2, 0, 16, "first");
+    // The head is moved on, the descriptor not yet written.
+    ends(&mut memory, first, first + 1);
+    let (texts, summary) = memory.texts();
+    assert_eq!(texts, ["first"]);
+    assert_eq!((summary.unfinished, summary.damaged), (1, 0));
+}
+
+#[test]
 fn everything_is_in_json() {
     let mut memory = empty();
     record(&mut memory, 0, 2, 0, 24, "text");
