@@ -10,7 +10,7 @@
 //! | `PG_slab` not exported, slab is a page type (6.10 and later) | only the page type tells | bit 7 (`PG_waiters`) says slab too |
 //! | page types of the form `0xNN000000` (6.12 and later) | top byte compared | whole word compared |
 //! | largest order of a compound page | 22 (16 GiB) | 63 |
-//! | free block not aligned to its order | kept | dropped |
+//! | free or unaccepted block not aligned to its size | kept | dropped |
 //! | `PG_swapbacked` not exported though swap cache shares its bit | swap cache off the LRU lists is kept | `PG_private` + 6 |
 //!
 //! Other defaults of makedumpfile for keys that are missing (`PG_lru` 5, `PG_private` 11, `PG_swapcache` 15, `PG_head_mask` 1 << 14) are
@@ -189,7 +189,10 @@ impl PageRules {
                 (Rule::BuddyNonsense, 1)
             });
         }
-        has(self.unaccepted, page_type).then_some((Rule::Unaccepted, buddy.unaccepted))
+        // Such a block is as large as free ones get, and aligned like them.
+        let sane = self.strict || pfn.is_multiple_of(buddy.unaccepted);
+        let marked = sane && has(self.unaccepted, page_type);
+        marked.then_some((Rule::Unaccepted, buddy.unaccepted))
     }
 
     /// Order and hugetlb verdict of a compound head; (0, false) for every other page.

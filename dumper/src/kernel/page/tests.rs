@@ -109,6 +109,16 @@ fn slab_and_absurd_orders() {
 }
 
 #[test]
+fn unaccepted_memory_goes_in_whole_blocks() {
+    let text = format!("{V6_12}NUMBER(PAGE_UNACCEPTED_MAPCOUNT_VALUE)=-150994944\n");
+    let marker = page(0, 0, 0, 0, 0xf700_0000);
+    let got = |pfn, strict| of(&text, 31, strict).explain(pfn, &marker, None);
+    assert_eq!(got(2048, false), (Rule::Unaccepted, 1024));
+    assert_eq!(got(2049, false), (Rule::Kept, 1));
+    assert_eq!(got(2049, true), (Rule::Unaccepted, 1024));
+}
+
+#[test]
 fn waiters_are_slab_to_makedumpfile_only() {
     let waiters = page(1 << 5 | 1 << 7, 0, 1, 0, NONE);
     let dropped = |level, strict| of(V6_12, level, strict).judge(1, &waiters, None);
