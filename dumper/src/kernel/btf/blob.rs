@@ -19,6 +19,8 @@ const MAX_KINDS: u32 = 128;
 const IMAGE: u64 = 128 << 20;
 /// Bytes without anything mapped after which the image is over: the gaps in it are smaller.
 const GAP: u64 = 8 << 20;
+/// Places that look like BTF and are no BTF after which the search ends.
+const MAX_FAKES: u32 = 1024;
 /// Bytes of it that are looked at in one go.
 const BLOCK: usize = 64 << 10;
 
@@ -136,7 +138,7 @@ fn read_layout(mem: &VirtMem<'_>, at: VirtAddr, len: u32) -> Vec<(u8, u8)> {
 pub fn search(mem: &VirtMem<'_>, text: u64) -> Option<u64> {
     let mut block = vec![0; BLOCK + HEADER];
     let start = text - text % 4096;
-    let mut mapped_to = 0;
+    let (mut mapped_to, mut fakes) = (0, 0);
     for offset in (0..IMAGE).step_by(BLOCK) {
         let at = start.checked_add(offset)?;
         match read_some(mem, at, &mut block) {
@@ -151,9 +153,14 @@ pub fn search(mem: &VirtMem<'_>, text: u64) -> Option<u64> {
             if bytes[from..].starts_with(&MAGIC)
                 && looks_right(&bytes[from..])
                 && let Some(address) = at.checked_add(from as u64)
-                && Header::read(mem, address).is_ok_and(|header| header.begins_right(mem))
             {
-                return Some(address);
+                if Header::read(mem, address).is_ok_and(|header| header.begins_right(mem)) {
+                    return Some(address);
+                }
+                fakes += 1;
+                if fakes == MAX_FAKES {
+                    return None;
+                }
             }
             from += 1;
         }

@@ -28,6 +28,8 @@ const MAX_DEPTH: u32 = 16;
 const MAX_MEMBERS: u32 = 1 << 16;
 /// Anonymous members that one question goes into.
 const MAX_ANONYMOUS: u32 = 256;
+/// Types that are passed over to find others, for all questions together; those of a kernel need less than a tenth.
+const MAX_STEPS: u32 = 1 << 20;
 
 /// The types of a kernel, as far as they have one of the names wanted.
 pub struct Btf<'a, 'm> {
@@ -40,6 +42,8 @@ pub struct Btf<'a, 'm> {
     count: u32,
     /// Types with a wanted name, by its place in the strings.
     named: Vec<(u32, u32)>,
+    /// What is left of [`MAX_STEPS`].
+    steps: u32,
 }
 
 /// A member of a struct: where it is, in bits, and its type.
@@ -78,6 +82,7 @@ impl<'a, 'm> Btf<'a, 'm> {
             places: Vec::new(),
             count: 0,
             named: Vec::new(),
+            steps: MAX_STEPS,
         };
         btf.index();
         Ok(btf)
@@ -130,6 +135,7 @@ impl<'a, 'm> Btf<'a, 'm> {
         let index = id.checked_sub(1).filter(|index| *index < self.count)?;
         let mut at = *self.places.get(usize::try_from(index / STEP).ok()?)?;
         for _ in 0..index % STEP {
+            self.steps = self.steps.checked_sub(1)?;
             let passed = self.type_at(at)?;
             at = self.header.after(&passed)?;
         }

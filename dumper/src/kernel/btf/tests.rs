@@ -114,6 +114,22 @@ fn cycles_and_absurd_lengths_end() {
 }
 
 #[test]
+fn questions_are_not_answered_at_any_price() {
+    let mut b = Builder::new();
+    for _ in 0..200 {
+        b.int();
+    }
+    let last = b.compound(4, "", 64, &[]);
+    b.alias("page", 8, last);
+    with(b.build(None), |btf| {
+        let answers = (0..1 << 14).take_while(|_| btf.size("page").is_some());
+        let count = answers.count();
+        assert!((1000..1 << 13).contains(&count), "{count}");
+        assert_eq!(btf.size("page"), None);
+    });
+}
+
+#[test]
 fn what_is_no_btf_is_refused() {
     let why = |at: usize, byte: u8| {
         let mut blob = kernel().build(None);
@@ -144,6 +160,14 @@ fn btf_is_found_in_an_image() {
         assert_eq!(search(&flat.mem(), BASE + 0x10), Some(BASE + at as u64));
     }
     assert_eq!(search(&Flat(vec![0x9f; 0x4000]).mem(), BASE), None);
+    // What looks like BTF again and again is made by somebody to be looked at.
+    let header = Flat([&blob[..24], &[0; 8]].concat()).0;
+    let found = |fakes: usize| {
+        let flat = Flat([header.repeat(fakes), blob.clone(), vec![0; 0x3_0000]].concat());
+        search(&flat.mem(), BASE)
+    };
+    assert_eq!(found(100), Some(BASE + 3200));
+    assert_eq!(found(2000), None);
 }
 
 proptest! {
