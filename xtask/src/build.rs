@@ -22,8 +22,8 @@ pub(crate) struct Binaries {
     pub(crate) guest: PathBuf,
     /// Judges dumps by the guest's sentinel pages.
     pub(crate) sentinels: PathBuf,
-    /// The programs of arm64 guests.
-    pub(crate) arm64: Programs,
+    /// The programs of arm64 guests, where they were asked for.
+    pub(crate) arm64: Option<Programs>,
 }
 
 /// The programs in a guest.
@@ -39,23 +39,49 @@ pub(crate) struct Programs {
 
 impl Binaries {
     /// The programs of a guest.
-    pub(crate) fn of(&self, arch: Arch) -> Programs {
+    ///
+    /// # Errors
+    /// When those for arm64 were not built.
+    pub(crate) fn of(&self, arch: Arch) -> Result<Programs> {
         match arch {
-            Arch::X86 => Programs {
+            Arch::X86 => Ok(Programs {
                 baredump: self.baredump.clone(),
                 baredumpctl: self.baredumpctl.clone(),
                 guest: self.guest.clone(),
-            },
-            Arch::Arm64 => self.arm64.clone(),
+            }),
+            Arch::Arm64 => self
+                .arm64
+                .clone()
+                .context("the programs for arm64 were not built"),
         }
     }
 }
 
-/// Builds them.
+/// Builds those of this host and of arm64 guests.
 ///
 /// # Errors
 /// When cargo fails or a binary is not static.
 pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
+    let mut binaries = host(sh, lab)?;
+    cmd!(
+        sh,
+        "cargo build --quiet --release --target {TARGET_ARM64} -p baredump -p initramfs -p guest --bins"
+    )
+    .quiet()
+    .run()?;
+    binaries.arm64 = Some(Programs {
+        baredump: built(lab, TARGET_ARM64, "baredump")?,
+        baredumpctl: built(lab, TARGET_ARM64, "baredumpctl")?,
+        guest: built(lab, TARGET_ARM64, "guest")?,
+    });
+    Ok(binaries)
+}
+
+/// Builds those of this host.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn host(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     step("static binaries");
     cmd!(
         sh,
@@ -63,34 +89,26 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     )
     .quiet()
     .run()?;
-    cmd!(
-        sh,
-        "cargo build --quiet --release --target {TARGET_ARM64} -p baredump -p initramfs -p guest --bins"
-    )
-    .quiet()
-    .run()?;
-    let built = |target: &str, name: &str| -> Result<PathBuf> {
-        let file = lab.target.join(target).join("release").join(name);
-        let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        check_static(&file, &bytes)?;
-        let arch = target.split('-').next().unwrap_or_default();
-        say(&format!(
-            "{name:<12} {arch:<8} {:>9} bytes, static",
-            bytes.len()
-        ));
-        Ok(file)
-    };
     Ok(Binaries {
-        baredump: built(TARGET, "baredump")?,
-        baredumpctl: built(TARGET, "baredumpctl")?,
-        guest: built(TARGET, "guest")?,
-        sentinels: built(TARGET, "sentinels")?,
-        arm64: Programs {
-            baredump: built(TARGET_ARM64, "baredump")?,
-            baredumpctl: built(TARGET_ARM64, "baredumpctl")?,
-            guest: built(TARGET_ARM64, "guest")?,
-        },
+        baredump: built(lab, TARGET, "baredump")?,
+        baredumpctl: built(lab, TARGET, "baredumpctl")?,
+        guest: built(lab, TARGET, "guest")?,
+        sentinels: built(lab, TARGET, "sentinels")?,
+        arm64: None,
     })
+}
+
+/// A program that was built; it must be static.
+fn built(lab: &Lab, target: &str, name: &str) -> Result<PathBuf> {
+    let file = lab.target.join(target).join("release").join(name);
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    check_static(&file, &bytes)?;
+    let arch = target.split('-').next().unwrap_or_default();
+    say(&format!(
+        "{name:<12} {arch:<8} {:>9} bytes, static",
+        bytes.len()
+    ));
+    Ok(file)
 }
 
 /// A static ELF file has no PT_INTERP (a static PIE has PT_DYNAMIC all the same).

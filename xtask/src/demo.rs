@@ -5,6 +5,7 @@ use crate::check::{Judges, read_report};
 use crate::fetch::{self, MAIN_SERIES};
 use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
+use crate::setup::Need;
 use crate::{build, setup, timeline, vm};
 use anyhow::{Result, bail};
 use qemu::{Accel, Line, Outcome};
@@ -52,13 +53,13 @@ const WIDTH: usize = 110;
 /// # Errors
 /// When the dump does not come to be or a judge refuses it.
 pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<()> {
-    setup::run(sh, false)?;
+    setup::run(sh, Need::Host)?;
     step("a Debian cloud kernel");
     let apt = Apt::open(lab)?;
     let kernel = fetch::kernel(&apt, MAIN_SERIES)?;
     let judges = Judges {
         makedumpfile: fetch::makedumpfile(&apt)?,
-        binaries: build::run(sh, lab)?,
+        binaries: build::host(sh, lab)?,
     };
     let accel = kernel.accel(lab)?;
     let guest = Guest::default();

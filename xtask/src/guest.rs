@@ -287,7 +287,7 @@ fn capture_image(
         .arg("--modprobe-dir")
         .arg(dir.join("modprobe.d"))
         .arg("--binary")
-        .arg(&binaries.of(kernel.arch).baredump);
+        .arg(&binaries.of(kernel.arch)?.baredump);
     command
         .arg("--config")
         .arg(&config)
@@ -310,7 +310,7 @@ fn skeleton(kernel: &Kernel, binaries: &Binaries, more: &[&str]) -> Result<Archi
     for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
         archive.directory(dir, 0o755)?;
     }
-    archive.file("init", 0o755, read(&binaries.of(kernel.arch).guest)?)?;
+    archive.file("init", 0o755, read(&binaries.of(kernel.arch)?.guest)?)?;
     let index = Index::read(std::slice::from_ref(&kernel.modules))?;
     let wanted: Vec<_> = ["virtio_blk"]
         .iter()
@@ -346,7 +346,7 @@ fn guest_image(
     (name, capture): (&str, Vec<u8>),
 ) -> Result<Vec<u8>> {
     let mut archive = skeleton(kernel, binaries, guest.modules)?;
-    let loader = read(&binaries.of(kernel.arch).baredumpctl)?;
+    let loader = read(&binaries.of(kernel.arch)?.baredumpctl)?;
     archive.file("usr/sbin/baredumpctl", 0o755, loader)?;
     if let Some(tree) = &kernel.kexec_tools {
         for (path, bytes) in kexec::files(tree)? {

@@ -23,6 +23,7 @@ mod vmcores;
 use anyhow::{Result, bail};
 use lab::Lab;
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+use setup::Need;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +41,7 @@ usage: ./x COMMAND
   fuzz [--for TIME] [TARGET...]
                   libFuzzer on every kind of hostile input, 10 minutes each or TIME (90s, 1h)
   compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
-  build           the static binaries, with their sizes
+  build [--full]  the static binaries, with their sizes; --full for arm64 too
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
   tidy            the checks of the source tree
@@ -79,6 +80,12 @@ struct Arguments {
     rest: Vec<OsString>,
 }
 
+impl Arguments {
+    fn need(&self) -> Need {
+        if self.full { Need::Full } else { Need::Tests }
+    }
+}
+
 fn main() -> ExitCode {
     match parse(lexopt::Parser::from_env()).and_then(|arguments| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,13 +106,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
         "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
-        "build" => setup::run(&sh, false)
+        "build" if arguments.full => setup::run(&sh, Need::Tests)
             .and_then(|()| build::run(&sh, &lab))
             .map(drop),
+        "build" => setup::run(&sh, Need::Host)
+            .and_then(|()| build::host(&sh, &lab))
+            .map(drop),
         "fetch" => {
-            setup::run(&sh, arguments.full).and_then(|()| fetch::run(&sh, &lab, arguments.full))
+            setup::run(&sh, arguments.need()).and_then(|()| fetch::run(&sh, &lab, arguments.full))
         }
-        "setup" => setup::run(&sh, arguments.full),
+        "setup" => setup::run(&sh, arguments.need()),
         "tidy" => tidy::run(&sh, &lab),
         "help" => {
             println!("{HELP}");

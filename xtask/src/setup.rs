@@ -10,12 +10,9 @@ use xshell::{Shell, cmd};
 /// A program and the Debian package that has it.
 type Tool = (&'static str, &'static str);
 
-/// What building and the virtual machines need.
-const TOOLS: &[Tool] = &[
+/// What building and the virtual machines of this host's architecture need.
+const HOST: &[Tool] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
-    ("qemu-system-aarch64", "qemu-system-arm"),
-    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
-    ("qemu-aarch64-static", "qemu-user-static"),
     ("musl-gcc", "musl-tools"),
     ("mkfs.ext4", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -23,6 +20,12 @@ const TOOLS: &[Tool] = &[
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("setpriv", "util-linux"),
+];
+/// What arm64 machines need on top.
+const ARM64: &[Tool] = &[
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("qemu-aarch64-static", "qemu-user-static"),
 ];
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
@@ -36,13 +39,28 @@ pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The target of the static binaries for arm64.
 pub(crate) const TARGET_ARM64: &str = "aarch64-unknown-linux-musl";
 
+/// For what is set up; each holds what is before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Need {
+    /// Building and machines of this host's architecture.
+    Host,
+    /// The tests, which have arm64 machines too.
+    Tests,
+    /// `test --full`.
+    Full,
+}
+
 /// Installs what is missing.
 ///
 /// # Errors
 /// [`Stop`] with the one command to run when this user cannot install packages.
-pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
+pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     step("host programs");
-    let wanted = TOOLS.iter().chain(if full { FULL } else { &[] });
+    let (arm64, full) = (need >= Need::Tests, need >= Need::Full);
+    let wanted = HOST
+        .iter()
+        .chain(if arm64 { ARM64 } else { &[] })
+        .chain(if full { FULL } else { &[] });
     let mut packages: Vec<_> = wanted
         .filter(|(tool, _)| qemu::find_tool(tool).is_err())
         .map(|(_, package)| *package)
@@ -57,7 +75,7 @@ pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
     {
         packages.push("python3-venv");
     }
-    if !Path::new(ARM64_HEADERS.0).exists() {
+    if arm64 && !Path::new(ARM64_HEADERS.0).exists() {
         packages.push(ARM64_HEADERS.1);
     }
     packages.dedup();
@@ -66,7 +84,14 @@ pub(crate) fn run(sh: &Shell, full: bool) -> Result<()> {
     } else {
         install(sh, &packages)?;
     }
-    rust_parts(sh)
+    rust_parts(
+        sh,
+        if arm64 {
+            &[TARGET, TARGET_ARM64]
+        } else {
+            &[TARGET]
+        },
+    )
 }
 
 /// Installs the package of one program that only some commands need.
@@ -101,8 +126,9 @@ fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     say(&format!("installing {list}"));
     let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
     cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
-    for (tool, package) in TOOLS
-        .iter()
+    for (tool, package) in [HOST, ARM64, FULL]
+        .into_iter()
+        .flatten()
         .filter(|(_, package)| packages.contains(package))
     {
         if qemu::find_tool(tool).is_err() {
@@ -113,14 +139,14 @@ fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
 }
 
 /// The static targets and the components, where rustup did not bring them with the toolchain.
-fn rust_parts(sh: &Shell) -> Result<()> {
+fn rust_parts(sh: &Shell, wanted: &[&str]) -> Result<()> {
     if Command::new("rustup").arg("--version").output().is_err() {
         say("rustup is not installed: cargo must know the target by itself");
         return Ok(());
     }
     let targets = cmd!(sh, "rustup target list --installed").quiet().read()?;
-    for target in [TARGET, TARGET_ARM64] {
-        if !targets.lines().any(|line| line == target) {
+    for target in wanted {
+        if !targets.lines().any(|line| line == *target) {
             cmd!(sh, "rustup target add {target}").quiet().run()?;
         }
     }

@@ -5,6 +5,7 @@ use crate::build::Binaries;
 use crate::check::Judges;
 use crate::fetch::{self, Kernel, SERIES};
 use crate::lab::{Lab, say, step};
+use crate::setup::Need;
 use crate::vm::{self, Bench, Row, Scenario};
 use crate::{Stop, build, compare, full, licences, setup, tidy};
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ type Machine = (&'static str, Kernel, Accel);
 /// # Errors
 /// When a check failed.
 pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result<()> {
-    setup::run(sh, full)?;
+    setup::run(sh, if full { Need::Full } else { Need::Tests })?;
     let scenarios: Vec<_> = vm::scenarios()
         .into_iter()
         .filter(|scenario| wanted(scenario.name, names))

@@ -44,7 +44,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
     let vmcores = vmcores(sh, lab, &options)?;
     let ours = match &options.ours {
         Some(file) => file.clone(),
-        None => build::run(sh, lab)?.baredump,
+        None => build::host(sh, lab)?.baredump,
     };
     compare(lab, &options, ours, vmcores).map(drop)
 }
@@ -59,7 +59,7 @@ pub(crate) fn ci(sh: &Shell, lab: &Lab) -> Result<String> {
         ..Options::default()
     };
     let vmcores = vmcores(sh, lab, &options)?;
-    compare(lab, &options, build::run(sh, lab)?.baredump, vmcores)
+    compare(lab, &options, build::host(sh, lab)?.baredump, vmcores)
 }
 
 /// The files that were named, and the lab's vmcores of the other names.

@@ -7,6 +7,7 @@ use crate::build::Binaries;
 use crate::fetch::{self, Kernel};
 use crate::guest::{self, Run};
 use crate::lab::{Lab, say, step};
+use crate::setup::Need;
 use crate::{Stop, build, setup, vm};
 use anyhow::{Context, Result, bail};
 use qemu::{Accel, Arch, Outcome};
@@ -82,7 +83,7 @@ struct Job {
 /// # Errors
 /// When one cannot be made.
 pub(crate) fn run(sh: &Shell, lab: &Lab, names: &[String]) -> Result<()> {
-    setup::run(sh, false)?;
+    setup::run(sh, Need::Tests)?;
     let made = ensure(sh, lab, names)?;
     step("vmcores");
     for vmcore in &made {
@@ -165,7 +166,7 @@ fn jobs(lab: &Lab, binaries: &Binaries, shapes: &[&'static Shape]) -> Result<Vec
                 (kernel, accel)
             }
         };
-        let guest = binaries.of(kernel.arch).guest;
+        let guest = binaries.of(kernel.arch)?.guest;
         let guest = fs::read(&guest).with_context(|| format!("cannot read {}", guest.display()))?;
         jobs.push(Job {
             key: format!("{} guest {:016x} {shape:?}", kernel.release, hash(&guest)),
