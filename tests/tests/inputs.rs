@@ -244,6 +244,24 @@ fn flattened_contained_and_split_dumps_are_filtered_again() {
 }
 
 #[test]
+fn what_was_erased_before_is_still_said() {
+    const TEXT: &[u8] = b"erase task_struct.comm\n";
+    let scene = Scene::new();
+    let mut bytes = scene.save("dump", 1, Compression::None);
+    let place = [bytes.len() as u64, TEXT.len() as u64];
+    bytes[BLOCK + 64..BLOCK + 80].copy_from_slice(place.map(u64::to_le_bytes).as_flattened());
+    bytes.extend(TEXT);
+    fs::write(scene.path("erased"), bytes).unwrap();
+    let (summary, dump) = scene.dump(&["erased"], 31, Compression::Zstd);
+    assert_eq!(summary.outcome, Outcome::Complete);
+    let at = scene.again.len();
+    assert_eq!(dump[at..], *TEXT);
+    assert_eq!(dump[BLOCK + 64..BLOCK + 72], (at as u64).to_le_bytes());
+    assert_eq!(dump[BLOCK + 72..BLOCK + 80], place[1].to_le_bytes());
+    assert_eq!(dump[BLOCK + 80..at], scene.again[BLOCK + 80..]);
+}
+
+#[test]
 fn an_incomplete_dump_gives_an_incomplete_one() {
     let scene = Scene::new();
     let bytes = scene.save("dump", 1, Compression::Zlib);

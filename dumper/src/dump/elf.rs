@@ -30,6 +30,10 @@ pub fn dump_elf(
         return Err(DumpError::Nothing);
     }
     let (core, page) = (kernel.core(), kernel.page_size());
+    if core.origin().is_some_and(|o| !o.erased.is_empty()) {
+        let text = "what was erased from the memory before is not said in an ELF dump";
+        selection.warnings.push(text.into());
+    }
     let reader = core.reader(options.mmap);
     let zero = if selection.level.shares_zero_pages() {
         drop_zero_pages(&reader, page, &mut selection.kept, observer)

@@ -181,7 +181,7 @@ pub fn dump(
     };
     let mut writer =
         Writer::begin(out, &info, &selection.exists, &selection.kept).map_err(DumpError::Output)?;
-    let copied = copy::copy(
+    let mut copied = copy::copy(
         core,
         kernel.page_size(),
         &selection,
@@ -189,6 +189,9 @@ pub fn dump(
         &mut writer,
         observer,
     )?;
+    if let Some(origin) = core.origin().filter(|_| copied.failed.is_none()) {
+        copied.failed = writer.append_erased(&origin.erased).err();
+    }
     // The pages must be safe before the mark goes.
     let reason = partial_reason(kernel, &selection, &copied, kept)
         .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));

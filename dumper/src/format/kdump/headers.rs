@@ -10,10 +10,11 @@ use crate::format::In;
 use crate::vmcore::Origin;
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Eraseinfo longer than this is cut.
+/// Eraseinfo longer than this, in all parts together, is cut.
 const MAX_ERASED: u64 = 256 << 10;
 
 /// Both headers of one file.
+#[derive(Clone, Copy)]
 pub(super) struct Front {
     pub(super) header: Header,
     /// Fields that its version does not have are 0, `max_mapnr` is always there.
@@ -79,14 +80,12 @@ fn forget_later_fields(header: &Header, sub: &mut SubHeader) {
     }
 }
 
-/// Sorts `files` by the pages they hold (`fronts` with them) and checks that they are all of one dump.
+/// Sorts the files by the pages they hold and checks that they are all of one dump. Gives the parts and the headers of the first.
 pub(super) fn put_together(
-    files: Vec<Box<dyn In>>,
-    fronts: &mut [Front],
-) -> Result<Vec<Part>, ReadError> {
+    mut files: Vec<(Front, Box<dyn In>)>,
+) -> Result<(Front, Vec<Part>), ReadError> {
     let alone = files.len() == 1;
     let split = |text: String| Err(ReadError::Split(text));
-    let mut order: Vec<usize> = (0..files.len()).collect();
     let pfns = |front: &Front| {
         if front.sub.split.get() == 0 {
             (0, front.sub.max_mapnr.get())
@@ -94,16 +93,15 @@ pub(super) fn put_together(
             (front.sub.start_pfn_64.get(), front.sub.end_pfn_64.get())
         }
     };
-    order.sort_by_key(|i| fronts.get(*i).map(pfns));
-    let mut sorted: Vec<_> = files.into_iter().map(Some).collect();
+    files.sort_by_key(|(front, _)| pfns(front));
+    let Some(mut of_all) = files.first().map(|(front, _)| *front) else {
+        return split("no file is named".into());
+    };
     let mut parts: Vec<Part> = Vec::new();
     let mut expected = 0;
     let mut incomplete = 0;
-    let max_mapnr = fronts.first().map_or(0, |f| f.sub.max_mapnr.get());
-    for index in order {
-        let (Some(front), Some(of_all)) = (fronts.get(index), fronts.first()) else {
-            break;
-        };
+    let max_mapnr = of_all.sub.max_mapnr.get();
+    for (front, file) in files {
         if !alone && front.sub.split.get() == 0 {
             return split(
                 "one of the files is a whole dump, no part of a split one: name it alone".into(),
@@ -113,27 +111,44 @@ pub(super) fn put_together(
             return split("the files are not parts of one dump: their main headers differ".into());
         }
         incomplete |= front.header.status.get() & INCOMPLETE;
-        let (first, end) = pfns(front);
+        let (first, end) = pfns(&front);
         if first != expected || end < first || end > max_mapnr {
             return split(format!(
                 "a part holds pages {first:#x} to {end:#x} where one from page {expected:#x} on is needed: name every part of the split dump once"
             ));
         }
         expected = end;
-        if let Some(file) = sorted.get_mut(index).and_then(Option::take) {
-            parts.push(Part { file, first, end });
-        }
+        let (at, size) = (front.sub.offset_eraseinfo, front.sub.size_eraseinfo);
+        parts.push(Part {
+            file,
+            first,
+            end,
+            erased: (at.get(), size.get()),
+        });
     }
     if expected != max_mapnr {
         return split(format!(
             "the part that holds pages {expected:#x} to {max_mapnr:#x} is missing: name every part of the split dump"
         ));
     }
-    if let Some(front) = fronts.first_mut() {
-        let status = front.header.status.get();
-        front.header.status.set(status | incomplete);
+    let status = of_all.header.status.get();
+    of_all.header.status.set(status | incomplete);
+    Ok((of_all, parts))
+}
+
+/// What was erased, in all parts one after the other, as makedumpfile puts it together.
+pub(super) fn erased(parts: &[Part]) -> Vec<u8> {
+    let mut text: Vec<u8> = Vec::new();
+    for part in parts {
+        let (at, size) = part.erased;
+        let start = text.as_slice().len();
+        let size = size.min(MAX_ERASED.saturating_sub(start as u64));
+        text.resize(start + usize::try_from(size).unwrap_or(0), 0);
+        if part.file.read_at(at, &mut text[start..]).is_err() {
+            text.truncate(start);
+        }
     }
-    Ok(parts)
+    text
 }
 
 /// Whether two main headers are those of one dump: a part that could not be finished is marked, others are not.
@@ -171,15 +186,7 @@ pub(super) fn made_up_notes(file: &dyn In, sub: &SubHeader) -> Result<Option<Vec
 }
 
 /// The facts that another dump of the same memory takes over.
-pub(super) fn origin(file: &dyn In, header: &Header, sub: &SubHeader) -> Origin {
-    let mut erased =
-        vec![0; usize::try_from(sub.size_eraseinfo.get().min(MAX_ERASED)).unwrap_or(0)];
-    if file
-        .read_at(sub.offset_eraseinfo.get(), &mut erased)
-        .is_err()
-    {
-        erased.clear();
-    }
+pub(super) fn origin(header: &Header, sub: &SubHeader, erased: Vec<u8>) -> Origin {
     Origin {
         utsname: header.utsname,
         crash_time: header.tv_sec.get(),
@@ -276,4 +283,101 @@ fn check_sub_header(
         return Err(field("dump_level", level, "must be 0 to 31"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dump, Info, Writer};
+    use super::*;
+    use crate::filter::{Bitmap, DumpLevel};
+    use crate::format::Out;
+    use std::io;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Memory(Mutex<Vec<u8>>);
+
+    impl Out for Memory {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            let (mut file, start) = (self.0.lock().unwrap(), usize::try_from(offset).unwrap());
+            let len = file.len().max(start + bytes.len());
+            file.resize(len, 0);
+            file[start..start + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+        fn reserve(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            let len = usize::try_from(len).unwrap();
+            self.0.lock().unwrap().resize(len, 0);
+            Ok(())
+        }
+    }
+
+    /// A dump of 100 pages of which none is kept, and its checksum.
+    fn dump(erased: &[u8]) -> (Vec<u8>, u32) {
+        let (out, pages) = (Memory::default(), Bitmap::new(100).unwrap());
+        let info = Info {
+            utsname: [b'x'; 390],
+            crash_time: 0,
+            page_size: PageSize::K4,
+            max_mapnr: 100,
+            cpus: 1,
+            phys_base: 0,
+            level: DumpLevel::MAX,
+            compression_flag: 0,
+            notes_size: 5,
+            vmcoreinfo: None,
+            read_notes: &|_, buf| {
+                buf.fill(b'n');
+                Ok(())
+            },
+        };
+        let mut writer = Writer::begin(&out, &info, &pages, &pages).unwrap();
+        writer.append_erased(erased).unwrap();
+        let (len, crc) = writer.finish(true).unwrap();
+        let file = out.0.into_inner().unwrap();
+        assert_eq!(len, file.len() as u64);
+        (file, crc.unwrap())
+    }
+
+    /// The same as a part with the pages `first..end`.
+    fn part(file: &[u8], first: u8, end: u8) -> Box<dyn In> {
+        let mut file = file.to_vec();
+        (file[4096 + 12], file[4096 + 80], file[4096 + 88]) = (1, first, end);
+        Box::new(file)
+    }
+
+    #[test]
+    fn what_was_erased_is_read_back() {
+        for text in [&b""[..], b"erase this\n"] {
+            let (file, crc) = dump(text);
+            assert_eq!(crc, crc32fast::hash(&file));
+            assert!(file.ends_with(text));
+            let dump = Dump::open(Box::new(file)).unwrap();
+            assert_eq!(dump.origin().erased, text);
+        }
+    }
+
+    #[test]
+    fn what_was_erased_is_put_together_by_page_not_by_name() {
+        let (first, _) = dump(b"one\n");
+        let (second, _) = dump(b"and two\n");
+        // Its text is elsewhere.
+        let mut third = dump(b"").0;
+        let at = third.len() + 999;
+        third.resize(at, 0);
+        third.extend(b"three\n");
+        third[4096 + 64..4096 + 72].copy_from_slice(&(at as u64).to_le_bytes());
+        third[4096 + 72] = 6;
+        let files = vec![
+            part(&third, 60, 100),
+            part(&first, 0, 40),
+            part(&second, 40, 60),
+        ];
+        let dump = Dump::open_set(files, 100).unwrap();
+        assert_eq!(dump.origin().erased, b"one\nand two\nthree\n");
+        assert_eq!(dump.files(), 3);
+    }
 }

@@ -82,6 +82,8 @@ pub(super) struct Part {
     pub(super) file: Box<dyn In>,
     pub(super) first: u64,
     pub(super) end: u64,
+    /// Offset and size of the text that says what was erased.
+    pub(super) erased: (u64, u64),
 }
 
 /// An opened dump whose headers and bitmaps hold.
@@ -119,11 +121,11 @@ impl Dump {
     /// The first thing that does not hold.
     pub fn open_set(files: Vec<Box<dyn In>>, limit: u64) -> Result<Self, ReadError> {
         let mut fronts = Vec::new();
-        for file in &files {
-            fronts.push(Front::read(file.as_ref())?);
+        for file in files {
+            fronts.push((Front::read(file.as_ref())?, file));
         }
-        let parts = headers::put_together(files, &mut fronts)?;
-        let (Some(front), Some(first)) = (fronts.into_iter().next(), parts.first()) else {
+        let (front, parts) = headers::put_together(fronts)?;
+        let Some(first) = parts.first() else {
             return Err(ReadError::Split("no file is named".into()));
         };
         let Front { header, sub, .. } = front;
@@ -142,7 +144,7 @@ impl Dump {
         }
         let rank = Rank::new(&kept).ok_or(ReadError::Memory(max_mapnr))?;
         let made_up_notes = headers::made_up_notes(file, &sub)?;
-        let mut origin = headers::origin(file, &header, &sub);
+        let mut origin = headers::origin(&header, &sub, headers::erased(&parts));
         if let Some(notes) = &made_up_notes {
             origin.notes_size = notes.as_slice().len() as u64;
         }

@@ -2,7 +2,8 @@
 //!
 //! Descriptors and data are two streams that grow side by side. Data go out before the descriptors that point at them; a
 //! descriptor that was never written is all zeros, which readers take for a lost page. The last write of a complete dump takes the
-//! mark out of the header. On a stream, which is cut off when it is not whole, the mark is only written when it is needed.
+//! mark out of the header. On a stream, which is cut off when it is not whole, the mark is only written when it is needed. The text
+//! of what was erased comes after the data, then the sub header is written again with its place.
 
 use super::bits::{Header, INCOMPLETE, PageDesc, SIGNATURE, SubHeader, VERSION};
 use crate::addr::PageSize;
@@ -100,7 +101,9 @@ pub enum Place {
 pub struct Writer<'a> {
     out: &'a dyn Out,
     header: Header,
-    front: Stream,
+    sub: SubHeader,
+    /// The notes.
+    notes: Stream,
     maps: Stream,
     descs: Stream,
     descs_size: u64,
@@ -149,7 +152,8 @@ impl<'a> Writer<'a> {
         let mut writer = Self {
             out,
             header,
-            front: Stream::at(block),
+            sub: sub_header(info, block),
+            notes: Stream::at(block + size_of::<SubHeader>() as u64),
             maps: Stream::at(maps_at),
             descs: Stream::at(descs_at),
             descs_size,
@@ -158,7 +162,7 @@ impl<'a> Writer<'a> {
             crc_known: true,
         };
         writer.write_header(if out.is_stream() { 0 } else { INCOMPLETE })?;
-        writer.write_sub_header(info)?;
+        writer.write_sub_header()?;
         writer.write_notes(info)?;
         writer.write_map(exists, half * block)?;
         writer.write_map(kept, half * block)?;
@@ -177,26 +181,8 @@ impl<'a> Writer<'a> {
         self.out.write_at(0, self.header.as_bytes())
     }
 
-    fn write_sub_header(&mut self, info: &Info<'_>) -> io::Result<()> {
-        let offset_note = self.block + size_of::<SubHeader>() as u64;
-        let has_notes = info.notes_size != 0;
-        let sub = SubHeader {
-            phys_base: U64::new(info.phys_base),
-            dump_level: I32::new(i32::from(info.level.bits())),
-            split: I32::new(0),
-            start_pfn: U64::new(0),
-            end_pfn: U64::new(0),
-            offset_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(at, _)| offset_note + at)),
-            size_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(_, size)| size)),
-            offset_note: U64::new(if has_notes { offset_note } else { 0 }),
-            size_note: U64::new(info.notes_size),
-            offset_eraseinfo: U64::new(0),
-            size_eraseinfo: U64::new(0),
-            start_pfn_64: U64::new(0),
-            end_pfn_64: U64::new(0),
-            max_mapnr: U64::new(info.max_mapnr),
-        };
-        self.front.append(self.out, sub.as_bytes())
+    fn write_sub_header(&self) -> io::Result<()> {
+        self.out.write_at(self.block, self.sub.as_bytes())
     }
 
     fn write_notes(&mut self, info: &Info<'_>) -> io::Result<()> {
@@ -210,10 +196,10 @@ impl<'a> Writer<'a> {
             if (info.read_notes)(at, &mut buf[..part]).is_err() {
                 buf[..part].fill(0);
             }
-            self.front.append(self.out, &buf[..part])?;
+            self.notes.append(self.out, &buf[..part])?;
             at += part as u64;
         }
-        self.front.skip_to(self.maps.start - self.block);
+        self.notes.skip_to(self.maps.start - self.notes.start);
         Ok(())
     }
 
@@ -269,6 +255,23 @@ impl<'a> Writer<'a> {
         result
     }
 
+    /// Appends the text that says what was erased from the memory before, if there is one. No page can follow.
+    ///
+    /// # Errors
+    /// As the output; then the dump has no such text.
+    pub fn append_erased(&mut self, text: &[u8]) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let at = self.bytes();
+        self.data.append(self.out, text)?;
+        self.sub.offset_eraseinfo = U64::new(at);
+        self.sub.size_eraseinfo = U64::new(text.len() as u64);
+        let result = self.write_sub_header();
+        self.crc_known &= result.is_ok();
+        result
+    }
+
     /// Bytes of the file so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -291,10 +294,32 @@ impl<'a> Writer<'a> {
         first.crc.update(self.header.as_bytes());
         first.len = self.header.as_bytes().len() as u64;
         first.skip_to(self.block);
+        first.crc.update(self.sub.as_bytes());
         let mut crc = first.crc;
-        for part in [&self.front, &self.maps, &self.descs, &self.data] {
+        for part in [&self.notes, &self.maps, &self.descs, &self.data] {
             crc.combine(&part.crc);
         }
         Ok((end, self.crc_known.then(|| crc.finalize())))
+    }
+}
+
+fn sub_header(info: &Info<'_>, block: u64) -> SubHeader {
+    let offset_note = block + size_of::<SubHeader>() as u64;
+    let has_notes = info.notes_size != 0;
+    SubHeader {
+        phys_base: U64::new(info.phys_base),
+        dump_level: I32::new(i32::from(info.level.bits())),
+        split: I32::new(0),
+        start_pfn: U64::new(0),
+        end_pfn: U64::new(0),
+        offset_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(at, _)| offset_note + at)),
+        size_vmcoreinfo: U64::new(info.vmcoreinfo.map_or(0, |(_, size)| size)),
+        offset_note: U64::new(if has_notes { offset_note } else { 0 }),
+        size_note: U64::new(info.notes_size),
+        offset_eraseinfo: U64::new(0),
+        size_eraseinfo: U64::new(0),
+        start_pfn_64: U64::new(0),
+        end_pfn_64: U64::new(0),
+        max_mapnr: U64::new(info.max_mapnr),
     }
 }
