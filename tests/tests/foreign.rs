@@ -169,11 +169,30 @@ fn vmcoreinfo_comes_from_a_file() {
             ]
         })
         .collect();
-    fs::write(scene.path("other"), other).unwrap();
+    fs::write(scene.path("other"), &other).unwrap();
     let out = scene.run(&["-d", "31", "-i", "other", "bare.elf", "none"]);
     assert_eq!(out.status.code(), Some(2), "{}", says(&out));
     assert!(says(&out).contains("9.9.9"), "{}", says(&out));
     assert!(!scene.path("none").exists());
+    // Of another kernel, whose utsname is elsewhere: the vmcore's own note says of which it is, and without one nothing does.
+    for (name, from, code) in [("vmcore.elf", &other, 2), ("bare.elf", &info, 1)] {
+        let elsewhere: String = from
+            .lines()
+            .map(|line| match line.split_once('=') {
+                Some((key @ "SYMBOL(init_uts_ns)", _)) => format!("{key}=ffffffff81000040\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        fs::write(scene.path("elsewhere"), elsewhere).unwrap();
+        let out = scene.run(&["-d", "31", "-i", "elsewhere", name, "none"]);
+        assert_eq!(out.status.code(), Some(code), "{name}: {}", says(&out));
+        assert!(says(&out).contains("elsewhere"), "{name}: {}", says(&out));
+        assert!(!scene.path("none").exists());
+    }
+    scene.good(&["--dump-dmesg", "-i", "info", "bare.elf", "log"]);
+    scene.good(&["--dump-dmesg", "vmcore.elf", "own-log"]);
+    let logs = ["log", "own-log"].map(|name| fs::read(scene.path(name)).unwrap());
+    assert!(!logs[0].is_empty() && logs[0] == logs[1]);
     fs::write(scene.path("text"), "hello\n").unwrap();
     let out = scene.run(&["-i", "text", "bare.elf", "none"]);
     assert!(says(&out).contains("OSRELEASE="), "{}", says(&out));

@@ -24,10 +24,11 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     }
     match asked.files.as_slice() {
         vmcores if !vmcores.is_empty() && files::are_parts(vmcores) => {
-            let kernel = files::open_all(vmcores)?;
-            write(&kernel, asked.style, &mut io::stdout().lock())
+            show(asked.style, &files::open_all(vmcores)?)
         }
-        [vmcores @ .., out] if !vmcores.is_empty() => save_as(asked.style, vmcores, out, false),
+        [vmcores @ .., out] if !vmcores.is_empty() => {
+            save_as(asked.style, &files::open_all(vmcores)?, out, false)
+        }
         files => Err(Failure::Usage(format!(
             "expected VMCORE and perhaps OUT, found {} file name(s)",
             files.len()
@@ -63,19 +64,14 @@ fn form(asked: &mut Asked, form: Form) -> Result<(), Failure> {
 }
 
 /// Prints the log.
-pub(super) fn show(style: Style, vmcores: &[PathBuf]) -> Done {
-    let kernel = files::open_all(vmcores)?;
-    write(&kernel, style, &mut io::stdout().lock())
+pub(super) fn show(style: Style, kernel: &DeadKernel) -> Done {
+    write(kernel, style, &mut io::stdout().lock())
 }
 
-/// Writes the log to a file; a failed one is removed.
-pub(super) fn save_as(style: Style, vmcores: &[PathBuf], out: &Path, replace: bool) -> Done {
-    for vmcore in vmcores {
-        files::refuse_input(vmcore, out)?;
-    }
-    let kernel = files::open_all(vmcores)?;
+/// Writes the log to a file, which must not be the vmcore; a failed one is removed.
+pub(super) fn save_as(style: Style, kernel: &DeadKernel, out: &Path, replace: bool) -> Done {
     let file = files::create(out, replace).map_err(|e| files::output_failed(out, &e))?;
-    let result = write(&kernel, style, &mut file.file());
+    let result = write(kernel, style, &mut file.file());
     if result.is_err() {
         files::discard(out, &file);
     }

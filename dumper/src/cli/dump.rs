@@ -15,7 +15,7 @@ use crate::format::Out;
 use crate::kernel::printk::Style;
 use crate::progress::Terminal;
 use crate::target::{Limited, Nowhere};
-use crate::vmcore::Vmcore;
+use crate::vmcore::{Vmcore, VmcoreInfo};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -127,10 +127,14 @@ fn log(vmcores: &[PathBuf], out: Option<&PathBuf>, options: &DumpOptions) -> Don
         since_clear: options.since_clear,
         ..Style::default()
     };
-    match out {
-        Some(out) => super::dmesg::save_as(style, vmcores, out, options.force),
-        None => super::dmesg::show(style, vmcores),
+    let kernel = understand(vmcores, options)?;
+    let Some(out) = out else {
+        return super::dmesg::show(style, &kernel);
+    };
+    for vmcore in vmcores {
+        refuse_input(vmcore, out)?;
     }
+    super::dmesg::save_as(style, &kernel, out, options.force)
 }
 
 /// A vmcore that was opened, and what to make of it.
@@ -144,12 +148,8 @@ pub(super) struct Job<'a> {
 impl<'a> Job<'a> {
     /// Opens the vmcore; what else was asked about it is answered.
     fn open(vmcores: &[PathBuf], asked: &'a DumpOptions) -> Result<Self, Failure> {
-        let core = open_any(vmcores)?.into_vmcore();
-        let origin = core.origin().map(|origin| origin.compression);
-        let kernel = match &asked.vmcoreinfo {
-            None => DeadKernel::understand(core, asked.mmap),
-            Some(file) => with_vmcoreinfo(core, file, asked.mmap)?,
-        };
+        let kernel = understand(vmcores, asked)?;
+        let origin = kernel.core().origin().map(|origin| origin.compression);
         if asked.messages & DEBUG != 0 {
             debug(&kernel);
         }
@@ -184,15 +184,16 @@ impl<'a> Job<'a> {
         for warning in self.kernel.warnings() {
             complain(&format!("warning: {warning}"));
         }
-        let out = Limited::new(out, self.asked.limit);
         let (last, others) = self
             .asked
             .levels
             .split_last()
             .unwrap_or((&DumpLevel::NONE, &[]));
         for (level, next) in others.iter().zip(&self.asked.levels[1..]) {
-            let result = self.write_at_level(*level, &out, sparse);
-            if !out.was_full() || out.is_stream() {
+            // Each remembers only whether its own dump fitted.
+            let limited = Limited::new(out, self.asked.limit);
+            let result = self.write_at_level(*level, &limited, sparse);
+            if !limited.was_full() || out.is_stream() {
                 return result;
             }
             complain(&format!(
@@ -201,7 +202,7 @@ impl<'a> Job<'a> {
             out.set_len(0)
                 .map_err(|e| Failure::Failed(format!("cannot empty the output: {e}")))?;
         }
-        self.write_at_level(*last, &out, sparse)
+        self.write_at_level(*last, &Limited::new(out, self.asked.limit), sparse)
     }
 
     fn write_at_level(
@@ -248,17 +249,39 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The kernel by VMCOREINFO of a file; it must be of this kernel.
+/// Opens the vmcore and learns what it can of the kernel, by the VMCOREINFO that was named.
+fn understand(vmcores: &[PathBuf], asked: &DumpOptions) -> Result<DeadKernel, Failure> {
+    let core = open_any(vmcores)?.into_vmcore();
+    match &asked.vmcoreinfo {
+        None => Ok(DeadKernel::understand(core, asked.mmap)),
+        Some(file) => with_vmcoreinfo(core, file, asked.mmap),
+    }
+}
+
+/// The kernel by VMCOREINFO of a file; it must be of this kernel, by the vmcore's own VMCOREINFO and by the kernel's utsname.
+/// Where neither says so, it may be any: pages would be judged by the offsets of another kernel.
 fn with_vmcoreinfo(core: Vmcore, file: &Path, mmap: bool) -> Result<DeadKernel, Failure> {
     let text = read_vmcoreinfo(file)?;
+    let note = core.notes().vmcoreinfo.as_ref();
+    let own = note.map(|(_, text)| VmcoreInfo::parse(text));
+    let own = own.as_ref().and_then(|info| info.text("OSRELEASE"));
+    let own = own.map(str::to_owned);
     let kernel = DeadKernel::understand_by(core, &text, mmap);
     let theirs = kernel.info().text("OSRELEASE").unwrap_or_default();
-    match kernel.utsname().and_then(|utsname| utsname.field(2)) {
-        Some(release) if release != theirs => Err(Failure::Release(format!(
+    let running = kernel.utsname().and_then(|utsname| utsname.field(2));
+    let mut releases = own.as_deref().into_iter().chain(running).peekable();
+    if releases.peek().is_none() {
+        return Err(Failure::Input(format!(
+            "{} says {theirs}, but by it no kernel is found in the vmcore: name the VMCOREINFO of the kernel that died",
+            file.display()
+        )));
+    }
+    match releases.find(|release| *release != theirs) {
+        Some(release) => Err(Failure::Release(format!(
             "{} is of the kernel {theirs}, the vmcore of {release}",
             file.display()
         ))),
-        _ => Ok(kernel),
+        None => Ok(kernel),
     }
 }
 
@@ -374,6 +397,38 @@ mod tests {
         let in_place = compatible(args(&["-f"], at("vmcore"), at("vmcore")));
         assert!(matches!(in_place, Err(Failure::Usage(_))));
         assert_eq!(fs::read(at("vmcore")).unwrap(), super::tests::vmcore());
+    }
+
+    /// One page of memory and 64 of zeros.
+    fn mostly_zeros() -> Vec<u8> {
+        let mut bytes = vmcore();
+        for at in [98, 106] {
+            bytes[at] = 4;
+        }
+        bytes.resize(66 * 4096, 0);
+        bytes
+    }
+
+    #[test]
+    fn the_first_level_that_fits_is_taken() {
+        let (_dir, at) = scene();
+        fs::write(at("zeros"), mostly_zeros()).unwrap();
+        let options = ["--message-level=0", "--compress=none", "-L64K", "-d0,1,0"];
+        native(args(&options, at("zeros"), at("out"))).unwrap();
+        let len = fs::metadata(at("out")).unwrap().len();
+        assert!((20_000..64 << 10).contains(&len), "{len}");
+    }
+
+    #[test]
+    fn a_stream_that_never_began_is_no_partial_dump() {
+        let (_dir, at) = scene();
+        // Memory so high that the bitmaps do not fit into a buffer.
+        let mut high = vmcore();
+        high[92] = 4;
+        fs::write(at("high"), high).unwrap();
+        let options = ["--message-level=0", "-F"];
+        let full = native(args(&options, at("high"), "/dev/full".into()));
+        assert!(matches!(full, Err(Failure::Failed(_))), "{full:?}");
     }
 
     #[test]

@@ -150,13 +150,17 @@ impl Write for Sink {
     }
 }
 
-/// Writes a flattened stream. A stream that cannot be ended is a partial dump; when nobody reads it, it is none at all.
+/// Writes a flattened stream. A stream that cannot be ended is a partial dump; when nothing of a dump came to be, or nobody reads
+/// it, it is none at all.
 fn stream(job: &Job<'_>, to: File, name: &str) -> Result<Summary, Failure> {
-    let cut = |e: &io::Error| match e.kind() {
-        ErrorKind::BrokenPipe => Failure::Failed(format!(
-            "cannot write {name}: {e}: nobody reads it any more, the dump is cut off"
-        )),
-        _ => Failure::Partial(format!("cannot write {name}: {e}: the dump is cut off")),
+    let cut = |e: &io::Error| {
+        let unread = match e.kind() {
+            ErrorKind::BrokenPipe => ": nobody reads it any more",
+            _ => "",
+        };
+        Failure::Failed(format!(
+            "cannot write {name}: {e}{unread}, the dump is cut off"
+        ))
     };
     let out = FlatOut::new(Sink::new(to, job.asked.frames)?).map_err(|e| cut(&e))?;
     let result = job.write(&out, true);
