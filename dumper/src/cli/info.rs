@@ -2,7 +2,7 @@
 
 use super::files::{names, open_any};
 use super::options::Simple;
-use super::{Done, Failure, help, print};
+use super::{Done, Failure, harmless, help, print};
 use crate::compress::Compression;
 use crate::dump::{DeadKernel, Opened};
 use crate::format::kdump::Dump;
@@ -79,7 +79,8 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
             }
             serde_json::Value::Array(lines) => {
                 for line in lines {
-                    text += &format!("{:16}{}\n", "warning", line.as_str().unwrap_or_default());
+                    let line = harmless(line.as_str().unwrap_or_default());
+                    text += &format!("{:16}{line}\n", "warning");
                 }
             }
             other => text += &format!("{:16}{other}\n", name.replace('_', " ")),

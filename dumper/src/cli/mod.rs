@@ -109,5 +109,19 @@ fn print(text: &str) -> Done {
 }
 
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "baredump: {text}");
+    let _ = writeln!(std::io::stderr(), "baredump: {}", harmless(text));
+}
+
+/// Text that may quote a hostile file, without what a terminal would take for commands.
+fn harmless(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_terminal_gets_no_commands() {
+        let text = "of 6.1\x1b]0;title\x07\u{9b}1m\nTry\r";
+        assert_eq!(super::harmless(text), "of 6.1?]0;title??1m\nTry?");
+    }
 }
