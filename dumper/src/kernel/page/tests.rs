@@ -56,6 +56,14 @@ fn a_level_drops_its_own_class_only() {
     assert_eq!(got(15, &free), None);
 }
 
+/// With PG_private in doubt nobody knows whether the swap cache's bit has other owners.
+#[test]
+fn a_shared_bit_alone_makes_no_swap_cache() {
+    let equal = V6_12.replace("NUMBER(PG_private)=13", "NUMBER(PG_private)=17");
+    let owner_private = page(1 << 10, 0, 0xffff_8880_0000_1000, 0, NONE);
+    assert_eq!(of(&equal, 4, false).judge(8, &owner_private, None), None);
+}
+
 #[test]
 fn compound_heads_take_their_tails_along() {
     let head = page(1 << 5 | 64, 0, 0xffff_8880_0000_1001, 0, NONE);
