@@ -304,7 +304,7 @@ fn damaged_dumps_are_refused_or_read() {
         let (start, len) = places[round % places.len()];
         let mut bad = bytes.clone();
         for _ in 0..1 + next(6) {
-            let at = start + next(len) & !3;
+            let at = (start + next(len)) & !3;
             let value = [
                 0,
                 u32::MAX,

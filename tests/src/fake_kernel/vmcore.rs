@@ -146,7 +146,9 @@ impl FakeVmcore {
             .iter()
             .filter(|b| self.is_judged(b.pfn) && self.is_dropped(b.kind, level, rules))
         {
-            kept.retain(|pfn| !(block.pfn..block.pfn + block.dropped).contains(pfn));
+            for pfn in block.pfn..block.pfn + block.dropped {
+                kept.remove(&pfn);
+            }
         }
         kept
     }
