@@ -15,6 +15,8 @@ pub(crate) const SERIES: &[&str] = &["5.10.", "6.1.", "6.12.", "7.", "arm64-6.12
 pub(crate) const SERIES_16K: &str = "arm64-16k-";
 /// The series of the demonstration and of the fault tests.
 pub(crate) const MAIN_SERIES: &str = "6.1.";
+/// The arm64 series of which a debug kernel is fetched.
+pub(crate) const ARM64_SERIES: &str = "arm64-6.12.";
 /// Packages with a kernel or a part of one.
 const KERNELS: &str =
     "^linux-(image|base|binary|modules)-[0-9].*-(cloud-amd64|cloud-arm64|arm64-16k)";
@@ -102,7 +104,10 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
     makedumpfile(&apt)?;
     if full {
         kernel(&apt, SERIES_16K)?;
-        debug_kernel(&apt, MAIN_SERIES)?;
+        for series in [MAIN_SERIES, ARM64_SERIES] {
+            debug_kernel(&apt, series)?;
+        }
+        makedumpfile_arm64(&apt)?;
         crash(&apt)?;
         drgn(sh, lab)?;
     }
@@ -129,7 +134,8 @@ pub(crate) fn debug_kernel(apt: &Apt, series: &str) -> Result<(Kernel, PathBuf)>
         .with_context(|| missing(apt, series, " with a -dbg package"))?;
     let kernel = unpack(apt, &names, &release)?;
     let package = format!("linux-image-{release}-dbg");
-    let tree = apt.unpack(&package, std::slice::from_ref(&package))?;
+    let foreign = if kernel.arch.is_host() { "" } else { ":arm64" };
+    let tree = apt.unpack(&package, &[format!("{package}{foreign}")])?;
     let vmlinux = tree.join(format!("usr/lib/debug/boot/vmlinux-{release}"));
     if !vmlinux.exists() {
         bail!("{package} has no {}", vmlinux.display());

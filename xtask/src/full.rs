@@ -2,19 +2,25 @@
 
 use crate::apt::Apt;
 use crate::build::Binaries;
-use crate::fetch::{self, Kernel, MAIN_SERIES, Packaged};
+use crate::check::Judges;
+use crate::crash;
+use crate::fetch::{self, ARM64_SERIES, Kernel, MAIN_SERIES, Packaged};
 use crate::guest::{self, Guest, Run};
 use crate::kdump_tools;
-use crate::lab::{Lab, step};
+use crate::lab::{Lab, say, step};
+use crate::readers::{self, Readers};
 use crate::vm::{self, Row};
 use anyhow::{Context, Result, bail};
-use qemu::Accel;
+use qemu::{Accel, Arch};
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use xshell::Shell;
 
+/// Deadline of the guest whose dump is read.
+const LIMIT: Duration = Duration::from_secs(400);
 /// What a drgn session does: the task list, and the stack of the task that panicked.
 const DRGN: &str = r#"
 from drgn.helpers.linux.pid import for_each_task
@@ -27,79 +33,187 @@ print("panicking task:", thread.tid, thread.object.comm.string_().decode())
 print(thread.stack_trace())
 "#;
 
-/// The sessions, a row each; every output is shown.
-pub(crate) fn rows(sh: &Shell, lab: &Lab, binaries: &Binaries) -> Vec<Row> {
+/// The guests of which dumps are made. Readers know arm64 with 48-bit addresses only.
+const SUBJECTS: &[(Arch, &str, Option<&str>)] = &[
+    (Arch::X86, MAIN_SERIES, None),
+    (Arch::Arm64, ARM64_SERIES, Some("neoverse-n1")),
+];
+/// The rows of this file, all of the first architecture.
+const CRASH_ROW: &str = "crash-session";
+const DRGN_ROW: &str = "drgn-session";
+const KDUMP_TOOLS_ROW: &str = "kdump-tools";
+
+/// The names of all rows that can be chosen.
+pub(crate) fn names() -> Vec<String> {
+    let here = [CRASH_ROW, DRGN_ROW, KDUMP_TOOLS_ROW];
+    let readers = SUBJECTS
+        .iter()
+        .flat_map(|subject| readers::names(subject.0));
+    here.map(str::to_owned).into_iter().chain(readers).collect()
+}
+
+/// The wanted sessions, a row each; what is needed for none of them is not made.
+pub(crate) fn rows(
+    sh: &Shell,
+    lab: &Lab,
+    judges: &Judges,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Vec<Row> {
     step("sessions with the debug kernel");
+    let mut rows = Vec::new();
+    for &(arch, series, processor) in SUBJECTS {
+        let host = arch.is_host();
+        let kdump_tools = host && wanted(KDUMP_TOOLS_ROW);
+        let sessions = host && (wanted(CRASH_ROW) || wanted(DRGN_ROW));
+        let dump = sessions || readers::names(arch).any(|name| wanted(&name));
+        if !dump && !kdump_tools {
+            continue;
+        }
+        let mut tools = None;
+        rows.push(timed(&format!("debug-kernel-{series}"), || {
+            let fetched = Tools::fetch(sh, lab, series)?;
+            let fact = fetched.kernel.release.clone();
+            tools = Some(fetched);
+            Ok(fact)
+        }));
+        let Some(tools) = tools else { continue };
+        if dump {
+            rows.extend(of_dump(lab, judges, &tools, processor, wanted));
+        }
+        if kdump_tools {
+            rows.push(timed(KDUMP_TOOLS_ROW, || {
+                let binaries = &judges.binaries;
+                let saved =
+                    kdump_tools::capture(lab, &tools.apt, binaries, &tools.kernel, tools.accel)?;
+                let crash = tools.crash.as_ref().context("there is no crash")?;
+                kdump_tools::judge(&saved, binaries, crash, &tools.vmlinux)
+            }));
+        }
+    }
+    rows
+}
+
+/// The rows for which a dump is made.
+fn of_dump(
+    lab: &Lab,
+    judges: &Judges,
+    tools: &Tools,
+    processor: Option<&'static str>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Vec<Row> {
+    let (mut subject, mut repeated) = (None, false);
+    let name = format!("dump-{}", tools.kernel.release);
+    let mut row = timed(&name, || {
+        let made = panic(lab, &judges.binaries, tools, processor, &mut repeated)?;
+        let fact = format!("dump in {}", made.0.dir.display());
+        subject = Some(made);
+        Ok(fact)
+    });
+    row.repeated = repeated;
+    let mut rows = vec![row];
+    let Some((run, vmcore)) = subject else {
+        return rows;
+    };
+    let sessions = tools.kernel.arch.is_host();
+    if let Some(program) = tools
+        .crash
+        .as_ref()
+        .filter(|_| sessions && wanted(CRASH_ROW))
+    {
+        let session = || crash::session(program, &tools.vmlinux, &vmcore, &run, true);
+        rows.push(timed(CRASH_ROW, session));
+    }
+    if sessions && wanted(DRGN_ROW) {
+        rows.push(timed(DRGN_ROW, || {
+            let text = drgn(&tools.drgn, &tools.vmlinux, &vmcore)?;
+            println!("{text}");
+            Ok(panicking(&text))
+        }));
+    }
+    let readers = Readers {
+        tools,
+        run: &run,
+        vmcore: &vmcore,
+        judges,
+        pages: OnceCell::new(),
+    };
+    rows.extend(readers.rows(wanted));
+    rows
+}
+
+/// A row with its time.
+pub(crate) fn timed(name: &str, work: impl FnOnce() -> Result<String>) -> Row {
     let start = Instant::now();
-    let mut repeated = false;
-    let prepared = prepare(lab, binaries, &mut repeated);
+    let verdict = work();
     let seconds = start.elapsed().as_secs_f64();
-    let row = |verdict| Row {
-        name: "debug-kernel".into(),
+    let said = match &verdict {
+        Ok(fact) => format!("ok      {fact}"),
+        Err(error) => format!("FAILED  {error:#}"),
+    };
+    say(&format!("{name:<28} {seconds:>6.1} s  {said}"));
+    Row {
+        name: name.to_owned(),
         seconds,
         verdict,
-        repeated,
-    };
-    let Prepared {
-        apt,
-        kernel,
-        accel,
-        program,
-        vmlinux,
-        dump,
-        run,
-    } = match prepared {
-        Ok(parts) => parts,
-        Err(error) => return vec![row(Err(error))],
-    };
-    let vmcore = dump.join("vmcore");
-    let timed = |name: &str, session: &dyn Fn() -> Result<String>| {
-        let start = Instant::now();
-        let verdict = session();
-        Row {
-            name: name.to_owned(),
-            seconds: start.elapsed().as_secs_f64(),
-            verdict,
-            repeated: false,
-        }
-    };
-    vec![
-        row(Ok(format!("dump in {}", dump.display()))),
-        timed("crash-session", &|| {
-            crash(&program, &vmlinux, &vmcore, &run)
-        }),
-        timed("drgn-session", &|| drgn(sh, lab, &vmlinux, &vmcore)),
-        timed("kdump-tools", &|| {
-            let saved = kdump_tools::capture(lab, &apt, binaries, &kernel, accel)?;
-            kdump_tools::judge(&saved, binaries, &program, &vmlinux)
-        }),
-    ]
+        repeated: false,
+    }
 }
 
-/// What the sessions work on.
-struct Prepared {
+/// A kernel with its debug information, and the programs that read its dumps.
+pub(crate) struct Tools {
     apt: Apt,
-    kernel: Kernel,
+    pub(crate) kernel: Kernel,
     accel: Accel,
-    program: Packaged,
-    vmlinux: PathBuf,
-    dump: PathBuf,
-    run: Run,
+    pub(crate) vmlinux: PathBuf,
+    pub(crate) makedumpfile: Packaged,
+    /// None where crash cannot be run.
+    pub(crate) crash: Option<Packaged>,
+    /// Its program.
+    pub(crate) drgn: PathBuf,
 }
 
-/// Fetches the debug kernel and makes a dump with exactly that kernel.
-fn prepare(lab: &Lab, binaries: &Binaries, repeated: &mut bool) -> Result<Prepared> {
-    let apt = Apt::open(lab)?;
-    let program = fetch::crash(&apt)?;
-    let (kernel, vmlinux) = fetch::debug_kernel(&apt, MAIN_SERIES)?;
-    let accel = kernel.accel(lab)?;
+impl Tools {
+    fn fetch(sh: &Shell, lab: &Lab, series: &str) -> Result<Self> {
+        let apt = Apt::open(lab)?;
+        let (kernel, vmlinux) = fetch::debug_kernel(&apt, series)?;
+        let host = kernel.arch.is_host();
+        Ok(Self {
+            accel: kernel.accel(lab)?,
+            makedumpfile: match kernel.arch {
+                Arch::X86 => fetch::makedumpfile(&apt)?,
+                Arch::Arm64 => fetch::makedumpfile_arm64(&apt)?,
+            },
+            crash: host.then(|| fetch::crash(&apt)).transpose()?,
+            drgn: fetch::drgn(sh, lab)?,
+            apt,
+            kernel,
+            vmlinux,
+        })
+    }
+}
+
+/// Makes a dump with exactly the kernel of the debug information.
+fn panic(
+    lab: &Lab,
+    binaries: &Binaries,
+    tools: &Tools,
+    processor: Option<&'static str>,
+    repeated: &mut bool,
+) -> Result<(Run, PathBuf)> {
+    let guest = Guest {
+        processor,
+        limit: LIMIT,
+        ..Guest::default()
+    };
+    let dir = format!("runs/full-{}", tools.kernel.release);
     let attempt = || {
+        let dir = lab.fresh(&dir)?;
         guest::run(
-            &Guest::default(),
-            &kernel,
+            &guest,
+            &tools.kernel,
             binaries,
-            accel,
-            &lab.fresh("runs/full")?,
+            tools.accel,
+            &dir,
             &mut |_| {},
         )
     };
@@ -109,121 +223,13 @@ fn prepare(lab: &Lab, binaries: &Binaries, repeated: &mut bool) -> Result<Prepar
         run = attempt()?;
     }
     vm::finished(&run)?;
-    let dump = vm::only_dump(&run)?;
+    let vmcore = vm::only_dump(&run)?.join("vmcore");
     run.forget_disk();
-    Ok(Prepared {
-        apt,
-        kernel,
-        accel,
-        program,
-        vmlinux,
-        dump,
-        run,
-    })
+    Ok((run, vmcore))
 }
 
-/// Every command must answer; the user address is the one that the panicking task said, the kernel address that of `init_task`.
-fn crash(program: &Packaged, vmlinux: &Path, vmcore: &Path, run: &Run) -> Result<String> {
-    let said = run
-        .lines
-        .iter()
-        .find_map(|line| line.text.split_once("guest: panic task pid "));
-    let (_, words) = said.context("the guest did not name its panicking task")?;
-    let user = words
-        .split_whitespace()
-        .skip_while(|word| *word != "uaddr")
-        .nth(1)
-        .context("the guest named no user address")?;
-    let user = user.trim_start_matches("0x");
-    let session = |commands: &[&str]| -> Result<String> {
-        let script = run.dir.join("crash.commands");
-        fs::write(
-            &script,
-            format!("set scroll off\n{}\nquit\n", commands.join("\n")),
-        )
-        .context("cannot write the commands for crash")?;
-        let out = qemu::run_tool(
-            program
-                .command()?
-                .args(["-s", "-i"])
-                .arg(&script)
-                .arg(vmlinux)
-                .arg(vmcore),
-            &[0],
-        )?;
-        Ok(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
-    };
-    let symbol = session(&["sym init_task"])?;
-    let kernel = symbol
-        .lines()
-        .find(|line| line.ends_with(" init_task"))
-        .and_then(|line| line.split_whitespace().next());
-    let kernel = kernel.with_context(|| format!("`sym init_task` gives no address: {symbol}"))?;
-    let text = session(&[
-        "sys",
-        "bt",
-        "log",
-        "ps",
-        "mod",
-        "kmem -i",
-        &format!("vtop {kernel}"),
-        &format!("vtop -u {user}"),
-    ])?;
-    println!("{text}");
-    if let Some(line) = complaint(&text) {
-        bail!("crash complains: {line}");
-    }
-    demand(
-        &text,
-        &[
-            "PANIC: ",
-            "sysrq_handle_crash",
-            guest::PANIC,
-            "virtio_blk",
-            "TOTAL MEM",
-            "COMMAND: \"sentinel\"",
-        ],
-    )?;
-    let (kernel_at, user_at) = (translated(&text, kernel)?, translated(&text, user)?);
-    Ok(format!(
-        "{} lines; init_task at physical {kernel_at}, the user page at {user_at}",
-        text.lines().count()
-    ))
-}
-
-/// A line with which crash says that a command failed or that the dump is not right; crash ends with 0 all the same. Lines of the dead
-/// kernel's log begin with a time stamp and are not its own.
-fn complaint(text: &str) -> Option<&str> {
-    let starts = [
-        "crash: ",
-        "WARNING: ",
-        "sys: ",
-        "bt: ",
-        "log: ",
-        "ps: ",
-        "mod: ",
-        "kmem: ",
-        "vtop: ",
-        "sym: ",
-    ];
-    text.lines().find(|line| {
-        starts.iter().any(|start| line.starts_with(start)) || line.contains("] error trace: ")
-    })
-}
-
-/// The physical address that `vtop` gives for a virtual one.
-fn translated<'a>(text: &'a str, address: &str) -> Result<&'a str> {
-    let mut pairs = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(address))
-        .map(str::trim);
-    let physical =
-        pairs.find(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_hexdigit()));
-    physical.with_context(|| format!("vtop does not translate {address}"))
-}
-
-fn drgn(sh: &Shell, lab: &Lab, vmlinux: &Path, vmcore: &Path) -> Result<String> {
-    let program = fetch::drgn(sh, lab)?;
+/// What drgn says in a session, whose needed words are there.
+pub(crate) fn drgn(program: &Path, vmlinux: &Path, vmcore: &Path) -> Result<String> {
     let script = vmcore.with_file_name("session.py");
     fs::write(&script, DRGN).context("cannot write the script for drgn")?;
     let out = qemu::run_tool(
@@ -237,20 +243,23 @@ fn drgn(sh: &Shell, lab: &Lab, vmlinux: &Path, vmcore: &Path) -> Result<String> 
         &[0],
     )?;
     let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-    println!("{text}");
     demand(
         &text,
         &["panicking task:", "sysrq_handle_crash", "kthreadd"],
     )?;
-    Ok(text
+    Ok(text)
+}
+
+/// What drgn says of the task that panicked.
+pub(crate) fn panicking(text: &str) -> String {
+    let line = text
         .lines()
-        .find(|line| line.starts_with("panicking task:"))
-        .unwrap_or_default()
-        .to_owned())
+        .find(|line| line.starts_with("panicking task:"));
+    line.unwrap_or_default().to_owned()
 }
 
 /// All of these words are in an output.
-fn demand(text: &str, words: &[&str]) -> Result<()> {
+pub(crate) fn demand(text: &str, words: &[&str]) -> Result<()> {
     match words.iter().find(|word| !text.contains(**word)) {
         Some(word) => bail!("the output holds no `{word}`"),
         None => Ok(()),
@@ -260,27 +269,6 @@ fn demand(text: &str, words: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_crash_complains_about() {
-        assert_eq!(
-            complaint("a\nvtop: invalid structure member offset: mm_struct_mmap\n"),
-            Some("vtop: invalid structure member offset: mm_struct_mmap")
-        );
-        assert!(complaint("WARNING: active task ff28 on cpu 0 not found in PID hash").is_some());
-        assert!(complaint("[/usr/bin/crash] error trace: 5580 => 5581").is_some());
-        assert_eq!(
-            complaint("[    0.8] iommu: invalidation policy\n[    0.9] WARNING: CPU: 0"),
-            None
-        );
-    }
-
-    #[test]
-    fn a_heading_is_no_translation() {
-        let text = "VIRTUAL     PHYSICAL\n5ea100000000  60a4000\n";
-        assert_eq!(translated(text, "5ea100000000").unwrap(), "60a4000");
-        assert!(translated("VIRTUAL     PHYSICAL\n5ea100000000\n", "5ea100000000").is_err());
-    }
 
     #[test]
     fn a_missing_word_is_named() {

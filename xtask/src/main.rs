@@ -4,6 +4,7 @@ mod apt;
 mod build;
 mod check;
 mod compare;
+mod crash;
 mod demo;
 mod fetch;
 mod full;
@@ -13,6 +14,7 @@ mod kdump_tools;
 mod kexec;
 mod lab;
 mod licences;
+mod readers;
 mod setup;
 mod test;
 mod tidy;
@@ -33,9 +35,9 @@ const HELP: &str = "\
 usage: ./x COMMAND
 
   demo            panic a real kernel in QEMU, capture it, show what happened
-  test [--full]   everything that shows that the project works; --full adds crash and drgn sessions
-                  with the matching debug kernel
-  test NAME...    only the virtual machines whose scenario name contains NAME
+  test [--full]   everything that shows that the project works; --full adds Debian's kdump-tools and
+                  sessions of crash, drgn, libkdumpfile and makedumpfile with the debug kernels
+  test NAME...    only the virtual machines, and with --full the sessions, whose name contains NAME
   vmcores [NAME...]
                   raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI
   fuzz [--for TIME] [TARGET...]

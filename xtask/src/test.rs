@@ -26,13 +26,15 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
         .into_iter()
         .filter(|scenario| wanted(scenario.name, names))
         .collect();
-    if scenarios.is_empty() {
-        let known: Vec<_> = vm::scenarios()
-            .iter()
-            .map(|scenario| scenario.name)
+    let sessions = if full { full::names() } else { Vec::new() };
+    if scenarios.is_empty() && !sessions.iter().any(|name| wanted(name, names)) {
+        let machines = vm::scenarios();
+        let machines = machines.iter().map(|scenario| scenario.name);
+        let known: Vec<_> = machines
+            .chain(sessions.iter().map(String::as_str))
             .collect();
         return Err(Stop::new(format!(
-            "no scenario has a name like {}; there are {}",
+            "nothing has a name like {}; there are {}",
             names.join(" "),
             known.join(" ")
         )));
@@ -41,7 +43,8 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
     if names.is_empty() {
         offline(sh, lab, full, &mut summary);
     }
-    machines(sh, lab, full, scenarios, &mut summary);
+    let sessions = |name: &str| full && wanted(name, names);
+    machines(sh, lab, &sessions, scenarios, &mut summary);
     if names.is_empty() {
         summary.check("compare", || compare::ci(sh, lab));
     }
@@ -117,7 +120,13 @@ fn result_line(line: &str) -> Option<(usize, usize)> {
 }
 
 /// What needs virtual machines.
-fn machines(sh: &Shell, lab: &Lab, full: bool, scenarios: Vec<Scenario>, summary: &mut Summary) {
+fn machines(
+    sh: &Shell,
+    lab: &Lab,
+    sessions: &dyn Fn(&str) -> bool,
+    scenarios: Vec<Scenario>,
+    summary: &mut Summary,
+) {
     let mut binaries = None;
     summary.check("build", || {
         let built = build::run(sh, lab)?;
@@ -152,9 +161,11 @@ fn machines(sh: &Shell, lab: &Lab, full: bool, scenarios: Vec<Scenario>, summary
         judges: &judges,
         kernels: &kernels,
     };
-    summary.rows.extend(vm::run(&bench, scenarios));
-    if full {
-        summary.rows.extend(full::rows(sh, lab, &judges.binaries));
+    if !scenarios.is_empty() {
+        summary.rows.extend(vm::run(&bench, scenarios));
+    }
+    if full::names().iter().any(|name| sessions(name)) {
+        summary.rows.extend(full::rows(sh, lab, &judges, sessions));
     }
 }
 
@@ -230,7 +241,7 @@ impl Summary {
                 ""
             };
             println!(
-                "{:<22} {:>7.1} s  {word:<7} {text}{again}",
+                "{:<28} {:>7.1} s  {word:<7} {text}{again}",
                 row.name, row.seconds
             );
         }
