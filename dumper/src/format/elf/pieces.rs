@@ -15,7 +15,7 @@ const WORTH_A_CUT: u64 = 256;
 pub struct Load {
     /// First physical address.
     pub phys: u64,
-    /// Virtual address of it.
+    /// Virtual address of it; 0 when it is not known.
     pub virt: u64,
     /// Bytes of memory.
     pub size: u64,
@@ -108,7 +108,10 @@ impl Pieces<'_> {
             last: self.ended,
         };
         self.rest.phys = end;
-        self.rest.virt = self.rest.virt.wrapping_add(memory);
+        // 0 says to every reader that it is not known, and must stay so.
+        if self.rest.virt != 0 {
+            self.rest.virt = self.rest.virt.wrapping_add(memory);
+        }
         piece
     }
 }
@@ -151,6 +154,19 @@ mod tests {
         let leading = [(0, 0, 256 * K4), (256 * K4, K4, K4)];
         assert_eq!(cut(&[(0, 256)], 0, 257 * K4), leading);
         assert_eq!(cut(&[(0, 255)], 0, 257 * K4), [(0, 257 * K4, 257 * K4)]);
+    }
+
+    #[test]
+    fn an_unknown_virtual_address_stays_unknown() {
+        let mut kept = Bitmap::new(1024).unwrap();
+        kept.set_range(512, 1024);
+        let load = Load {
+            phys: 0,
+            virt: 0,
+            size: 1024 * K4,
+        };
+        let pieces: Vec<_> = Pieces::new(&kept, PageSize::K4, load).collect();
+        assert!(pieces.len() == 2 && pieces.iter().all(|piece| piece.virt == 0));
     }
 
     #[test]

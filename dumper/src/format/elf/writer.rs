@@ -118,9 +118,10 @@ impl<'a> Writer<'a> {
         };
         buf.extend_from_slice(note.as_bytes());
         let mut data = self.start;
-        for piece in pieces {
-            // As there: a piece of which nothing is in the file is nowhere in it, but for the last.
-            let nowhere = piece.file == 0 && !piece.last;
+        for (number, piece) in pieces.enumerate() {
+            // As there: a piece of which nothing is in the file is nowhere in it, but for the last. The first has a place all the
+            // same, which crash takes for the end of the headers; there it is the kernel's text, of which something is always kept.
+            let nowhere = piece.file == 0 && !piece.last && number > 0;
             let load = Phdr {
                 kind: U32::new(PT_LOAD),
                 flags: U32::new(RWX),
@@ -247,12 +248,13 @@ mod tests {
 
     #[test]
     fn few_segments_and_the_mark() {
-        let file = write(2, true);
-        assert_eq!((u16_at(&file, 56), u64_at(&file, 40), file[48]), (3, 0, 0));
-        let notes = 64 + 3 * 56;
+        let file = write(3, true);
+        assert_eq!((u16_at(&file, 56), u64_at(&file, 40), file[48]), (4, 0, 0));
+        let notes = 64 + 4 * 56;
         assert_eq!(u64_at(&file, 64 + 8), notes);
-        // The first piece has no data, the second has all.
-        assert_eq!((u64_at(&file, 128), u64_at(&file, 184)), (0, notes + 4));
+        // Only the last piece has data; the first has a place all the same.
+        let places = [128, 184, 240].map(|at| u64_at(&file, at));
+        assert_eq!(places, [notes + 4, 0, notes + 4]);
         assert!(file.ends_with(b"notepage"));
         assert_eq!(write(2, false)[48], 1);
     }
