@@ -77,7 +77,7 @@ pub enum Kind {
     Offline,
     /// The same with the flag of waiters.
     OfflineWaiters,
-    /// The same with other bits set beside a page type of one byte.
+    /// The same with other low bits, which do not matter where a page type is one byte.
     OfflineLowBits,
     /// Poisoned by hardware.
     HwPoison,
@@ -209,7 +209,7 @@ impl Kind {
             Self::Unaccepted => (flags(&[]), 0, generation.unaccepted().unwrap_or(-1)),
             Self::Offline => (flags(&[]), 0, generation.offline()),
             Self::OfflineWaiters => (flags(&[WAITERS]), 0, generation.offline()),
-            Self::OfflineLowBits => (flags(&[]), 0, generation.offline() | 7),
+            Self::OfflineLowBits => (flags(&[]), 0, generation.offline() ^ 7),
             Self::HwPoison => (flags(&[f.hwpoison]), 0, -1),
             Self::HwPoisonSlab => (slab(&[f.hwpoison]), 0, generation.slab().unwrap_or(-1)),
         };
