@@ -196,9 +196,10 @@ pub(super) fn kallsyms_seeds() -> Vec<Vec<u8>> {
     place(&memory);
     memory.extend(&index);
     place(&memory);
-    let here = memory.len() as i32;
-    for (number, target) in [0i32, 0x40].into_iter().enumerate() {
-        memory.extend((target - here - 4 * number as i32).to_le_bytes());
+    let here = memory.len() as u32;
+    for (number, target) in [0u32, 0x40].into_iter().enumerate() {
+        let offset = target.wrapping_sub(here + 4 * number as u32);
+        memory.extend(offset.to_le_bytes());
     }
     vec![[places, memory].concat()]
 }

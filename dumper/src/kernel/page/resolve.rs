@@ -48,7 +48,9 @@ impl PageRules {
             value.and_then(|v| PageType::new(v, strict))
         };
         // Kernels whose swap cache shares its bit with other owners (4.10 and later) need PG_swapbacked to tell.
-        let order = exports.bits[SWAPCACHE].value.zip(exports.bits[PRIVATE].value);
+        let order = exports.bits[SWAPCACHE]
+            .value
+            .zip(exports.bits[PRIVATE].value);
         let shared = order.is_none_or(|(swapcache, private)| swapcache < private);
         let swapbacked = bit(SWAPBACKED).map(|b| 1u64 << b);
         let untold = shared && swapbacked.is_none();
