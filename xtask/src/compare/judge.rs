@@ -7,8 +7,10 @@ use super::show;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// Pages of a level that are shown, of each kind; the others are only counted.
+/// Pages of a level that are shown of what is not explained; the others are only counted.
 const SHOWN: usize = 20;
+/// The same of each known difference.
+const SHOWN_KNOWN: usize = 3;
 
 /// What became of the differences of a level.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -86,26 +88,35 @@ impl Sides<'_> {
             }
             let count = shown.entry(why).or_default();
             *count += 1;
-            if *count <= SHOWN {
+            if *count <= shown_of(why) {
                 let rules = [(self.ours, &ours), (self.theirs, &theirs)].map(|(quirks, side)| {
                     let rule = self.model.rule(level, quirks, &side.drops, *pfn)?;
                     Ok(show::rule(*pfn, rule))
                 });
                 let [a, b] =
                     rules.map(|rule: Result<String>| rule.unwrap_or_else(|e| format!("{e:#}")));
+                let fields = show::fields(self.model, self.ours, *pfn)?;
+                let seen = show::fields(self.model, self.theirs, *pfn)?;
                 judged.text.push(format!(
-                    "level {level:2} pfn {pfn:#x}: {} keeps it, {}\n{}\n    baredump: {a}\n    makedumpfile: {b}",
+                    "level {level:2} pfn {pfn:#x}: {} keeps it, {}\n{fields}\n    baredump: {a}{}\n    makedumpfile: {b}",
                     if *kept { "baredump" } else { "makedumpfile" },
                     why.map_or("UNEXPLAINED".into(), |known| format!("known: {}", known.name())),
-                    show::fields(self.model, *pfn)?,
+                    if seen == fields {
+                        String::new()
+                    } else {
+                        format!("\n    makedumpfile reads\n{seen}")
+                    },
                 ));
             }
         }
-        for (why, count) in shown.iter().filter(|(_, count)| **count > SHOWN) {
-            let name = why.map_or("unexplained", Known::name);
-            judged
-                .text
-                .push(format!("level {level:2}: {} more, {name}", count - SHOWN));
+        for (why, count) in shown {
+            let more = count.saturating_sub(shown_of(why));
+            if more > 0 {
+                let name = why.map_or("unexplained", Known::name);
+                judged
+                    .text
+                    .push(format!("level {level:2}: {more} more, {name}"));
+            }
         }
         Ok(judged)
     }
@@ -144,6 +155,10 @@ impl Sides<'_> {
             .text
             .extend(bytes.map(|pfn| format!("pfn {pfn:#x} has other bytes")));
     }
+}
+
+fn shown_of(why: Option<Known>) -> usize {
+    why.map_or(SHOWN, |_| SHOWN_KNOWN)
 }
 
 fn differ(a: &[u8], b: &[u8]) -> usize {

@@ -257,12 +257,10 @@ impl<'a> Model<'a> {
         if !self.fields.judges(level) {
             return Ok(drops);
         }
-        let flags = if quirks.contains(&Known::SectionFlags) {
-            5
-        } else {
-            6
-        };
-        for section in self.memory.sections(flags, self.max_mapnr)? {
+        for section in self
+            .memory
+            .sections(section_flags(quirks), self.max_mapnr)?
+        {
             let pages = self.memory.struct_pages(section)?;
             let size = self.memory.struct_size;
             let slot = |pfn: u64| {
@@ -309,12 +307,18 @@ impl<'a> Model<'a> {
         Ok(kept)
     }
 
-    /// The struct page of `pfn` and the one after it.
+    /// What is taken for the struct page of `pfn` and for the one after it.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub(super) fn struct_page(&self, pfn: u64) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let sections = self.memory.sections(6, self.max_mapnr)?;
+    pub(super) fn struct_page(
+        &self,
+        pfn: u64,
+        quirks: &[Known],
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let sections = self
+            .memory
+            .sections(section_flags(quirks), self.max_mapnr)?;
         let section = sections
             .into_iter()
             .find(|s| (s.start..s.end).contains(&pfn));
@@ -347,11 +351,20 @@ impl<'a> Model<'a> {
         if !self.memory.has_data(pfn) {
             return Ok((Rule::NoData, pfn));
         }
-        let Some((page, next)) = self.struct_page(pfn)? else {
+        let Some((page, next)) = self.struct_page(pfn, quirks)? else {
             return Ok((Rule::NoStructPage, pfn));
         };
         let next = (!next.is_empty()).then_some(next.as_slice());
         Ok((self.fields.judge(level, quirks, pfn, &page, next).0, pfn))
+    }
+}
+
+/// How many low bits of `section_mem_map` are taken for flags.
+fn section_flags(quirks: &[Known]) -> u32 {
+    if quirks.contains(&Known::SectionFlags) {
+        5
+    } else {
+        6
     }
 }
 

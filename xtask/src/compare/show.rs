@@ -1,5 +1,6 @@
 //! A struct page in words.
 
+use super::known::Known;
 use super::model::{Model, Rule, half, word};
 use anyhow::Result;
 
@@ -34,12 +35,12 @@ pub(super) fn rule(pfn: u64, (rule, first): (Rule, u64)) -> String {
     format!("{verdict} with pfn {first:#x}: {rule}")
 }
 
-/// The fields of a page and of the next one, as two lines.
+/// The fields of a page and of the next one as a side sees them, as two lines.
 ///
 /// # Errors
 /// When they cannot be read.
-pub(super) fn fields(model: &Model<'_>, pfn: u64) -> Result<String> {
-    let Some((page, next)) = model.struct_page(pfn)? else {
+pub(super) fn fields(model: &Model<'_>, quirks: &[Known], pfn: u64) -> Result<String> {
+    let Some((page, next)) = model.struct_page(pfn, quirks)? else {
         return Ok("    no struct page".into());
     };
     let head = |page: &[u8]| {

@@ -74,6 +74,10 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape::new("6.18-1g", "6.18.")
         .words("hugepagesz=1G hugepages=2")
         .memory(4096),
+    // Their sections have the flag SECTION_IS_VMEMMAP_PREINIT.
+    Shape::new("6.18-1g-optimised", "6.18.")
+        .words("hugepagesz=1G hugepages=2 hugetlb_free_vmemmap=on")
+        .memory(4096),
     Shape::new("arm64-6.12", "arm64-6.12.")
         .arm64("256M", Some(NEOVERSE_N1))
         .ci(),
