@@ -85,8 +85,7 @@ pub(crate) fn rows(
                 let binaries = &judges.binaries;
                 let saved =
                     kdump_tools::capture(lab, &tools.apt, binaries, &tools.kernel, tools.accel)?;
-                let crash = tools.crash.as_ref().context("there is no crash")?;
-                kdump_tools::judge(&saved, binaries, crash, &tools.vmlinux)
+                kdump_tools::judge(&saved, binaries, &tools.crash, &tools.vmlinux)
             }));
         }
     }
@@ -115,12 +114,8 @@ fn of_dump(
         return rows;
     };
     let sessions = tools.kernel.arch.is_host();
-    if let Some(program) = tools
-        .crash
-        .as_ref()
-        .filter(|_| sessions && wanted(CRASH_ROW))
-    {
-        let session = || crash::session(program, &tools.vmlinux, &vmcore, &run, true);
+    if sessions && wanted(CRASH_ROW) {
+        let session = || crash::session(&tools.crash, &tools.vmlinux, &vmcore, &run, true);
         rows.push(timed(CRASH_ROW, session));
     }
     if sessions && wanted(DRGN_ROW) {
@@ -166,8 +161,8 @@ pub(crate) struct Tools {
     accel: Accel,
     pub(crate) vmlinux: PathBuf,
     pub(crate) makedumpfile: Packaged,
-    /// None where crash cannot be run.
-    pub(crate) crash: Option<Packaged>,
+    /// That of this host's architecture.
+    pub(crate) crash: Packaged,
     /// Its program.
     pub(crate) drgn: PathBuf,
 }
@@ -176,14 +171,13 @@ impl Tools {
     fn fetch(sh: &Shell, lab: &Lab, series: &str) -> Result<Self> {
         let apt = Apt::open(lab)?;
         let (kernel, vmlinux) = fetch::debug_kernel(&apt, series)?;
-        let host = kernel.arch.is_host();
         Ok(Self {
             accel: kernel.accel(lab)?,
             makedumpfile: match kernel.arch {
                 Arch::X86 => fetch::makedumpfile(&apt)?,
                 Arch::Arm64 => fetch::makedumpfile_arm64(&apt)?,
             },
-            crash: host.then(|| fetch::crash(&apt)).transpose()?,
+            crash: fetch::crash(&apt)?,
             drgn: fetch::drgn(sh, lab)?,
             apt,
             kernel,

@@ -29,6 +29,11 @@ const PACKAGES: &str =
 const CONFIGURATION: &str = "etc/default/kdump-tools";
 /// PID 1 of the production side.
 const SCRIPT: &str = "usr/local/sbin/panic-now";
+/// What the service says of its way to call makedumpfile, and what baredump answers there.
+const DUMPING: &[&str] = &[
+    "running makedumpfile -F -c -d 31 /proc/vmcore",
+    " pages kept (",
+];
 /// The package builds its image in the guest, which takes most of the time.
 const LIMIT: Duration = Duration::from_secs(900);
 const CRASH: &str = "/var/crash";
@@ -79,9 +84,10 @@ pub(crate) fn capture(
             Event::Timeout => break End::Deadline,
         }
     };
+    let log = vm.log_path().display().to_string();
     let outcome = outcome::judge(vm.lines(), ASKED, end);
     if outcome != Outcome::Finished {
-        bail!("{outcome}; see {}", vm.log_path().display());
+        bail!("{outcome}; see {log}");
     }
     let at = |word: &str| {
         vm.lines()
@@ -89,6 +95,9 @@ pub(crate) fn capture(
             .find(|line| line.text.contains(word))
             .map(|line| line.at)
     };
+    if let Some(words) = DUMPING.iter().find(|words| at(words).is_none()) {
+        bail!("the console does not say `{words}`; see {log}");
+    }
     let seconds = vm
         .elapsed()
         .saturating_sub(at(PANIC).unwrap_or_default())
