@@ -10,7 +10,7 @@ use crate::kdump_tools;
 use crate::lab::{Lab, say, step};
 use crate::readers::{self, Readers};
 use crate::vm::{self, Row};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use qemu::{Accel, Arch};
 use std::cell::OnceCell;
 use std::fs;
@@ -219,6 +219,12 @@ fn panic(
     vm::finished(&run)?;
     let vmcore = vm::only_dump(&run)?.join("vmcore");
     run.forget_disk();
+    // A capture that failed leaves a directory too, with its report.
+    ensure!(
+        vmcore.exists(),
+        "the capture left no dump; see the console in {}",
+        run.dir.display()
+    );
     Ok((run, vmcore))
 }
 
