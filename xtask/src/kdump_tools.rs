@@ -9,6 +9,7 @@ use crate::build::Binaries;
 use crate::fetch::{Kernel, Packaged};
 use crate::guest::{ASKED, PANIC};
 use crate::lab::{Lab, say};
+use crate::setup;
 use anyhow::{Context, Result, bail};
 use qemu::disk::Ext4;
 use qemu::outcome::{self, End};
@@ -57,6 +58,9 @@ pub(crate) fn capture(
     kernel: &Kernel,
     accel: Accel,
 ) -> Result<Saved> {
+    if !setup::is_root() {
+        bail!("only root can make a root file system: run this as root");
+    }
     let root = root(lab, apt, kernel)?;
     let dir = lab.fresh("runs/kdump-tools")?;
     install(binaries, &root)?;

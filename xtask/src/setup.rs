@@ -161,7 +161,7 @@ fn rust_parts(sh: &Shell, wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id")
         .arg("-u")
         .output()

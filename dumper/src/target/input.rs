@@ -18,13 +18,24 @@ impl FileIn {
     /// Opens `path`.
     ///
     /// # Errors
-    /// As open(2).
+    /// As open(2), and for a size that no file has.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         // A device has no size in its metadata.
-        let len = file.seek(SeekFrom::End(0))?;
+        let len = file.seek(SeekFrom::End(0)).map_err(no_size)?;
         Ok(Self { file, len })
     }
+}
+
+/// /proc/vmcore is as large as its ELF headers say, which the loader wrote on the production side: kexec-tools writes a segment of
+/// 2^64 bytes when it does not find the start of an arm64 kernel in /proc/kallsyms (2.0.25 and 2.0.32, Linux 6.1).
+fn no_size(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::InvalidInput {
+        return error;
+    }
+    let what =
+        "it has no valid size: the ELF headers that were made when the kernel was armed are wrong";
+    io::Error::new(error.kind(), what)
 }
 
 impl In for FileIn {
@@ -38,5 +49,18 @@ impl In for FileIn {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_size_is_told_from_one_that_is_missing() {
+        let error = FileIn::open(Path::new("/proc/self/mem")).unwrap_err();
+        assert!(error.to_string().contains("no valid size"), "{error}");
+        let error = FileIn::open(Path::new("/nowhere")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
