@@ -16,7 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
 /// Uncompressed bytes of a chunk.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 256 << 10;
+/// Bytes that are read at once: a run of kept pages, and no more than stays in the cache until it is compressed.
+const BATCH: usize = 64 << 10;
 /// Buffers per worker: one being filled, one waiting to be written.
 const BUFFERS: usize = 2;
 /// More threads than this never pay.
@@ -78,7 +80,8 @@ struct Worker<'a> {
     flag: u32,
     share_zero: bool,
     per_chunk: usize,
-    page: Vec<u8>,
+    /// Room for [`BATCH`], at least for a page.
+    pages: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
@@ -99,7 +102,7 @@ impl<'a> Worker<'a> {
             flag: options.compression.flag(),
             share_zero: selection.level.shares_zero_pages(),
             per_chunk: CHUNK / page_size.bytes(),
-            page: vec![0; page_size.bytes()],
+            pages: vec![0; BATCH.max(page_size.bytes())],
         })
     }
 
@@ -126,28 +129,42 @@ impl<'a> Worker<'a> {
     fn fill(&mut self, kept: &Bitmap, first: u64, chunk: &mut Chunk) {
         chunk.places.clear();
         (chunk.used, chunk.zero, chunk.unreadable) = (0, 0, 0);
+        let size = self.page_size.bytes();
+        let mut pages = std::mem::take(&mut self.pages);
         let mut pfn = Some(first);
         while let Some(this) = pfn {
-            let place = self.place(this, chunk);
-            chunk.places.push(place);
-            if chunk.places.len() == self.per_chunk {
+            let room = (pages.len() / size).min(self.per_chunk - chunk.places.len());
+            if room == 0 {
                 break;
             }
-            pfn = kept.next(this + 1);
+            let end = kept.next_clear_below(this, this.saturating_add(room as u64));
+            let count = usize::try_from(end - this).unwrap_or(1);
+            let run = &mut pages[..count * size];
+            let whole = self.reader.read_run(Pfn::new(this), self.page_size, run);
+            for (page, pfn) in run.chunks_exact_mut(size).zip(this..) {
+                let place = if whole || self.read_page(pfn, page) {
+                    self.place(page, chunk)
+                } else {
+                    chunk.unreadable += 1;
+                    Place::Lost
+                };
+                chunk.places.push(place);
+            }
+            pfn = kept.next(end);
         }
+        self.pages = pages;
     }
 
-    fn place(&mut self, pfn: u64, chunk: &mut Chunk) -> Place {
-        if let Err(error) = self
-            .reader
-            .read_page(Pfn::new(pfn), self.page_size, &mut self.page)
-        {
-            // A page that is in no segment cannot be in the bitmap; anything else is a page that is lost.
-            debug_assert!(!matches!(error.why, ReadFault::Hole));
-            chunk.unreadable += 1;
-            return Place::Lost;
-        }
-        if self.share_zero && is_zero(&self.page) {
+    /// `false` when the page is lost.
+    fn read_page(&self, pfn: u64, page: &mut [u8]) -> bool {
+        let read = self.reader.read_page(Pfn::new(pfn), self.page_size, page);
+        // A page that is in no segment cannot be in the bitmap; anything else is a page that is lost.
+        debug_assert!(!matches!(&read, Err(e) if matches!(e.why, ReadFault::Hole)));
+        read.is_ok()
+    }
+
+    fn place(&mut self, page: &[u8], chunk: &mut Chunk) -> Place {
+        if self.share_zero && is_zero(page) {
             chunk.zero += 1;
             return Place::Zero;
         }
@@ -156,12 +173,12 @@ impl<'a> Worker<'a> {
         let compressed = self
             .codec
             .as_mut()
-            .and_then(|codec| codec.compress(&self.page, room));
+            .and_then(|codec| codec.compress(page, room));
         let (size, flags) = match compressed {
             Some(size) => (size, self.flag),
             None => {
-                room[..self.page.len()].copy_from_slice(&self.page);
-                (self.page.len(), 0)
+                room[..page.len()].copy_from_slice(page);
+                (page.len(), 0)
             }
         };
         chunk.used += size;

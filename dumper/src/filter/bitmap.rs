@@ -97,6 +97,23 @@ impl Bitmap {
         self.len
     }
 
+    /// The smallest pfn of `pfn..end` that is not in the set; `end` when there is none. At least `pfn + 1` for a pfn in the set.
+    #[must_use]
+    pub fn next_clear_below(&self, pfn: u64, end: u64) -> u64 {
+        let mut at = pfn;
+        while at < end {
+            let ones = self
+                .words
+                .get(index(at / 64))
+                .map_or(0, |word| (word >> (at % 64)).trailing_ones());
+            at += u64::from(ones);
+            if ones == 0 || !at.is_multiple_of(64) {
+                break;
+            }
+        }
+        at.min(end)
+    }
+
     /// How many pfns of `start..end` are in the set.
     #[must_use]
     pub fn count_range(&self, start: u64, end: u64) -> u64 {

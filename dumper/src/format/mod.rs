@@ -24,9 +24,19 @@ pub trait In: Send + Sync {
     /// As read(2); also when the file ends before.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
-    /// The descriptor of the file, when its bytes are at the same offsets there: it can be mapped.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    /// The descriptor of a file that is better mapped than read: `/proc/vmcore`, where the kernel remaps a page for each 4 KiB
+    /// that are read.
+    fn to_map(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Where bytes at `offset` come from: `Ok(end)` when everything up to `end` is a hole in a file, which reads as zeros, `Err(end)`
+    /// when up to `end` there are data.
+    ///
+    /// # Errors
+    /// See above.
+    fn hole_at(&self, _offset: u64) -> Result<u64, u64> {
+        Err(u64::MAX)
     }
 }
 

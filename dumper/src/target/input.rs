@@ -1,6 +1,9 @@
 //! A file that a dump is read from.
 
 use crate::format::In;
+use nix::errno::Errno;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::{Whence, lseek64};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,6 +15,7 @@ use std::path::Path;
 pub struct FileIn {
     file: File,
     len: u64,
+    in_proc: bool,
 }
 
 impl FileIn {
@@ -23,7 +27,8 @@ impl FileIn {
         let mut file = File::open(path)?;
         // A device has no size in its metadata.
         let len = file.seek(SeekFrom::End(0)).map_err(no_size)?;
-        Ok(Self { file, len })
+        let in_proc = fstatfs(&file).is_ok_and(|s| s.filesystem_type() == PROC_SUPER_MAGIC);
+        Ok(Self { file, len, in_proc })
     }
 }
 
@@ -47,8 +52,26 @@ impl In for FileIn {
         self.file.read_exact_at(buf, offset)
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+    fn to_map(&self) -> Option<BorrowedFd<'_>> {
+        self.in_proc.then(|| self.file.as_fd())
+    }
+
+    fn hole_at(&self, offset: u64) -> Result<u64, u64> {
+        let data = Err(u64::MAX);
+        let Ok(at) = i64::try_from(offset) else {
+            return data;
+        };
+        if self.in_proc {
+            return data;
+        }
+        let found = |to: i64| u64::try_from(to).unwrap_or(u64::MAX);
+        match lseek64(&self.file, at, Whence::SeekData) {
+            Ok(to) if to > at => Ok(found(to)),
+            Ok(_) => Err(lseek64(&self.file, at, Whence::SeekHole).map_or(u64::MAX, found)),
+            // No data from here to the end.
+            Err(Errno::ENXIO) if offset < self.len => Ok(self.len),
+            Err(_) => data,
+        }
     }
 }
 

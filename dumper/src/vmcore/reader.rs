@@ -24,6 +24,22 @@ impl<'a> Reader<'a> {
         Self(Source::Dump(Cache::new(pages)))
     }
 
+    /// Fills `buf` with the pages from `first` on, in one go: `false` when they do not lie in one piece of an ELF vmcore or it cannot be
+    /// read. Then they are to be read one by one.
+    pub fn read_run(&self, first: Pfn, size: PageSize, buf: &mut [u8]) -> bool {
+        let Source::Elf(windows, extents) = &self.0 else {
+            return false;
+        };
+        let start = size.phys(first);
+        let Some((start, extent)) = start.and_then(|s| Some((s, extents.find(s)?))) else {
+            return false;
+        };
+        extent.end - start.raw() >= buf.len() as u64
+            && windows
+                .read(&extent, start.raw() - extent.start, buf)
+                .is_ok()
+    }
+
     /// Fills `buf` with page `pfn`. Bytes that no segment covers are zeros, as in every other reader.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
-//! Reading the bytes of an ELF vmcore: through maps of 4 MiB windows, with pread(2) as fall-back.
+//! Reading the bytes of an ELF vmcore: `/proc/vmcore` through maps of 4 MiB windows, with pread(2) as fall-back; any other file with
+//! pread(2) alone, but for its holes.
 //!
 //! On `/proc/vmcore` a read costs one remapping per 4 KiB page in the kernel, a window costs one for 1,024 of them. A map needs
-//! a page-aligned offset and must lie inside the segment's range of the file; whatever does not fit is read.
+//! a page-aligned offset and must lie inside the segment's range of the file; whatever does not fit is read. Maps of an ordinary file
+//! are slower than reads, and their pages count as ours.
 
 use super::Extent;
 use crate::format::In;
@@ -15,6 +17,11 @@ const WINDOW: u64 = 4 << 20;
 const WINDOWS: usize = 4;
 /// A read shorter than this is not worth a new window.
 const WORTH_A_WINDOW: usize = 4096;
+
+/// Questions about holes in a row that may be of no use.
+const QUESTIONS: u32 = 1024;
+/// Bytes of a hole that are worth asking.
+const WORTH_A_QUESTION: u64 = 64 << 10;
 
 struct Window {
     map: Map,
@@ -30,16 +37,22 @@ pub(super) struct Windows<'a> {
     align: u64,
     windows: RefCell<Vec<Window>>,
     clock: Cell<u64>,
+    /// The hole, or the data, that was asked about last: from, to, whether it is a hole.
+    known: Cell<(u64, u64, bool)>,
+    /// Questions about holes that are left: a file of many small ones is read as it is.
+    questions: Cell<u32>,
 }
 
 impl<'a> Windows<'a> {
     pub(super) fn new(file: &'a dyn In, mmap: bool) -> Self {
         Self {
             file,
-            mmap: Cell::new(mmap && file.descriptor().is_some()),
+            mmap: Cell::new(mmap && file.to_map().is_some()),
             align: map::page_size(),
             windows: RefCell::new(Vec::with_capacity(WINDOWS)),
             clock: Cell::new(0),
+            known: Cell::new((0, 0, false)),
+            questions: Cell::new(QUESTIONS),
         }
     }
 
@@ -53,7 +66,37 @@ impl<'a> Windows<'a> {
         if self.mmap.get() && self.copy_from_window(extent, base, offset, buf) {
             return Ok(());
         }
+        if buf.len() >= WORTH_A_WINDOW && self.is_hole(offset, buf.len() as u64) {
+            buf.fill(0);
+            return Ok(());
+        }
         self.file.read_at(offset, buf)
+    }
+
+    /// Whether the `len` bytes at `offset` are known to lie in a hole.
+    fn is_hole(&self, offset: u64, len: u64) -> bool {
+        let (from, to, hole) = self.known.get();
+        if (from..to).contains(&offset) {
+            return hole && to - offset >= len;
+        }
+        let left = self.questions.get();
+        if left == 0 {
+            return false;
+        }
+        let (to, hole) = match self.file.hole_at(offset) {
+            Ok(to) => (to, true),
+            Err(to) => (to, false),
+        };
+        self.known.set((offset, to, hole));
+        let saved = if hole {
+            (to - offset) / WORTH_A_QUESTION
+        } else {
+            0
+        };
+        let saved = u32::try_from(saved).unwrap_or(u32::MAX);
+        self.questions
+            .set((left - 1).saturating_add(saved).min(QUESTIONS));
+        hole && to - offset >= len
     }
 
     /// Serves a read from a map; `false` when it has to be a pread.
@@ -85,7 +128,7 @@ impl<'a> Windows<'a> {
         }
         let mapped = self
             .file
-            .descriptor()
+            .to_map()
             .and_then(|file| Map::new(file, from, usize_of(to - from)).ok());
         let Some(map) = mapped else {
             self.mmap.set(false);
