@@ -12,6 +12,7 @@ use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
 use qemu::{Accel, Disk, Drive, Line, Machine, Outcome, Vm};
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub(crate) struct Guest {
     /// NUMA nodes.
     pub(crate) nodes: u32,
     /// The reservation, as in `crashkernel=`.
-    pub(crate) reservation: &'static str,
+    pub(crate) reservation: Cow<'static, str>,
     /// Words for the production kernel; `guest.*` words are for its PID 1.
     pub(crate) words: String,
     /// Words for the capture kernel.
@@ -61,6 +62,8 @@ pub(crate) struct Guest {
     pub(crate) taken: u64,
     /// Capture with the guest's own raw copy of `/proc/vmcore` instead of baredump; see [`Run::raw_vmcore`].
     pub(crate) raw: bool,
+    /// The kernel that captures; none for the one that panics.
+    pub(crate) capture_kernel: Option<Kernel>,
     /// Memory in MiB that `extra` plugs in.
     pub(crate) plugged: u32,
     /// Modules that the production kernel has besides those for its disks.
@@ -80,7 +83,7 @@ impl Default for Guest {
             memory: 1024,
             cpus: 1,
             nodes: 0,
-            reservation: "128M",
+            reservation: "128M".into(),
             words: String::new(),
             capture_words: Vec::new(),
             config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
@@ -88,6 +91,7 @@ impl Default for Guest {
             disk: 1024,
             taken: 0,
             raw: false,
+            capture_kernel: None,
             plugged: 0,
             modules: &[],
             extra: Vec::new(),
@@ -269,6 +273,7 @@ fn capture_image(
     binaries: &Binaries,
     dir: &Path,
 ) -> Result<PathBuf> {
+    let kernel = guest.capture_kernel.as_ref().unwrap_or(kernel);
     let (config, image) = (dir.join("baredump.toml"), dir.join("capture.img"));
     fs::write(&config, &guest.config).context("cannot write the configuration")?;
     let mut command = Command::new(&binaries.baredumpctl);
@@ -353,7 +358,8 @@ fn guest_image(
             archive.file(&path, 0o755, bytes)?;
         }
     }
-    archive.file("boot/vmlinuz", 0o644, read(&kernel.vmlinuz)?)?;
+    let captures = guest.capture_kernel.as_ref().unwrap_or(kernel);
+    archive.file("boot/vmlinuz", 0o644, read(&captures.vmlinuz)?)?;
     archive.file(name, 0o600, capture)?;
     archive.file(
         "etc/machine-id",

@@ -7,6 +7,7 @@ mod compare;
 mod crash;
 mod demo;
 mod fetch;
+mod floor;
 mod full;
 mod fuzz;
 mod guest;
@@ -43,6 +44,8 @@ usage: ./x COMMAND
   fuzz [--for TIME] [TARGET...]
                   libFuzzer on every kind of hostile input, 10 minutes each or TIME (90s, 1h)
   compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
+  floor [--record] [NAME...]
+                  the smallest crashkernel= that gives a complete dump, against kernel-config/floors.toml
   build [--full]  the static binaries, with their sizes; --full for arm64 too
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
@@ -108,6 +111,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
         "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
+        "floor" => floor::run(&sh, &lab, arguments.rest.clone()),
         "build" if arguments.full => setup::run(&sh, Need::Tests)
             .and_then(|()| build::run(&sh, &lab))
             .map(drop),
@@ -143,7 +147,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
             Short('h') | Long("help") => arguments.command = "help".into(),
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string().map_err(usage)?;
-                if arguments.command == "compare" {
+                if ["compare", "floor"].contains(&arguments.command.as_str()) {
                     arguments.rest = parser.raw_args().map_err(usage)?.collect();
                 }
             }

@@ -220,7 +220,7 @@ pub(crate) fn only_dump(run: &Run) -> Result<std::path::PathBuf> {
 }
 
 /// Every judge accepts a dump as complete.
-fn all_good(bench: &Bench<'_>, dump: &Path, kernel: &Kernel) -> Result<()> {
+pub(crate) fn all_good(bench: &Bench<'_>, dump: &Path, kernel: &Kernel) -> Result<()> {
     let refused = |verdict: Verdict| {
         verdict
             .said

@@ -11,7 +11,7 @@ use std::process::Command;
 /// One kernel of each series, and one without KASLR and 5-level page tables on several NUMA nodes.
 pub(super) fn scenarios() -> Vec<Scenario> {
     let raw = || Guest {
-        reservation: "192M",
+        reservation: "192M".into(),
         raw: true,
         ..Guest::default()
     };

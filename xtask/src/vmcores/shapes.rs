@@ -149,7 +149,7 @@ impl Shape {
             memory: self.memory,
             cpus: (2 * self.nodes).max(1),
             nodes: self.nodes,
-            reservation: self.reservation,
+            reservation: self.reservation.into(),
             processor: self.processor,
             words: format!("{WORDS} {}", self.words).trim_end().to_owned(),
             raw: true,

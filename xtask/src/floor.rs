@@ -1,0 +1,297 @@
+//! `floor`: the smallest `crashkernel=` that gives a complete dump, found by real panics, against those that are recorded.
+//!
+//! The machine is always the same: 1 virtual CPU, 1 GiB, ext4 on virtio-blk. One boot differs from the next by up to 2 MB, so
+//! the size that is found must pass three times.
+
+mod record;
+
+use crate::apt::Apt;
+use crate::check::{Judges, read_report};
+use crate::fetch::{self, Kernel};
+use crate::guest::{self, Guest};
+use crate::lab::{Lab, say, step};
+use crate::setup::Need;
+use crate::vm::{self, Bench};
+use crate::{Stop, build, setup};
+use anyhow::{Context, Result, bail};
+use qemu::{Accel, Outcome};
+use record::{Floor, Floors};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use xshell::Shell;
+
+/// Sizes are tried in steps of so many MiB.
+const STEP: u32 = 2;
+/// A floor may be so much higher than the recorded one.
+const GROWTH: u32 = 4;
+/// Where a search begins and ends without a recorded floor.
+const RANGE: (u32, u32) = (24, 104);
+/// How often the size that is found must pass.
+const PASSES: u32 = 3;
+/// Runs in which the emulator fails, one after the other, before that is an error.
+const EMULATOR_TRIES: u32 = 4;
+/// A run that captures takes a third of it.
+const LIMIT: Duration = Duration::from_secs(75);
+/// Machines at a time.
+const MACHINES: usize = 2;
+
+/// A capture kernel whose floor is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// The series of the kernel that panics, and captures.
+    series: &'static str,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "6.12",
+        series: "6.12.",
+    },
+    Case {
+        name: "6.1",
+        series: "6.1.",
+    },
+];
+
+/// Finds the floors of the cases that are named, or of all.
+///
+/// # Errors
+/// A floor that grew, or none.
+pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()> {
+    let (record, cases) = parse(&arguments)?;
+    setup::run(sh, Need::Host)?;
+    let apt = Apt::open(lab)?;
+    let judges = Judges {
+        binaries: build::host(sh, lab)?,
+        makedumpfile: fetch::makedumpfile(&apt)?,
+    };
+    let floors = Floors::read(lab)?;
+    let mut kernels = Vec::new();
+    for case in &cases {
+        let kernel = fetch::kernel(&apt, case.series)?;
+        let accel = kernel.accel(lab)?;
+        kernels.push((case.series, kernel, accel));
+    }
+    let bench = Bench {
+        lab,
+        judges: &judges,
+        kernels: &kernels,
+    };
+    step("smallest crashkernel= that gives a complete dump three times");
+    let found = search_all(&bench, &floors, cases)?;
+    judge(lab, floors, found, record)
+}
+
+fn parse(arguments: &[OsString]) -> Result<(bool, Vec<Case>)> {
+    let known = || CASES.iter().map(|case| case.name).collect::<Vec<_>>();
+    let (mut record, mut cases) = (false, Vec::new());
+    for argument in arguments {
+        let word = argument.to_string_lossy();
+        if word == "--record" {
+            record = true;
+            continue;
+        }
+        let Some(case) = CASES.iter().find(|case| case.name == word) else {
+            return Err(Stop::new(format!(
+                "no floor has the name {word}; there are {}",
+                known().join(" ")
+            )));
+        };
+        cases.push(*case);
+    }
+    if cases.is_empty() {
+        cases.extend_from_slice(CASES);
+    }
+    Ok((record, cases))
+}
+
+/// All searches, two at a time.
+fn search_all(bench: &Bench<'_>, floors: &Floors, cases: Vec<Case>) -> Result<Vec<Floor>> {
+    let queue = Mutex::new(VecDeque::from(cases));
+    let found = Mutex::new(Vec::new());
+    let lock_queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for _ in 0..MACHINES {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = lock_queue().pop_front() else {
+                        return;
+                    };
+                    let floor = Search::new(bench, case).and_then(|mut search| {
+                        search.run(floors.of(case.name).map(|floor| floor.floor))
+                    });
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    found.push(floor.with_context(|| case.name.to_owned()));
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.into_iter().collect()
+}
+
+/// Says what changed; writes it down when asked to.
+fn judge(lab: &Lab, mut floors: Floors, found: Vec<Floor>, record: bool) -> Result<()> {
+    let mut grown = Vec::new();
+    for floor in found {
+        let before = floors.of(&floor.name).map(|floor| floor.floor);
+        let was = before.map_or("not recorded".into(), |before| format!("recorded {before}"));
+        say(&format!(
+            "{:<6} floor {} MB, {was}",
+            floor.name, floor.floor
+        ));
+        if before.is_some_and(|before| floor.floor > before + GROWTH) {
+            grown.push(format!("{}: {} MB, {was}", floor.name, floor.floor));
+        }
+        floors.set(floor);
+    }
+    if record {
+        return floors.write(lab);
+    }
+    if !grown.is_empty() {
+        bail!(
+            "the floor grew by more than {GROWTH} MB: {}",
+            grown.join("; ")
+        );
+    }
+    Ok(())
+}
+
+/// The search for one floor.
+struct Search<'a> {
+    bench: &'a Bench<'a>,
+    case: Case,
+    kernel: &'a Kernel,
+    accel: Accel,
+}
+
+impl<'a> Search<'a> {
+    fn new(bench: &'a Bench<'a>, case: Case) -> Result<Self> {
+        let machine = bench
+            .kernels
+            .iter()
+            .find(|(series, ..)| *series == case.series);
+        let (_, kernel, accel) = machine.context("its kernel was not fetched")?;
+        Ok(Self {
+            bench,
+            case,
+            kernel,
+            accel: *accel,
+        })
+    }
+
+    /// Halves the range, then lets the size that is found pass three times, and the next ones where it does not.
+    fn run(&mut self, recorded: Option<u32>) -> Result<Floor> {
+        let (mut fails, mut passes) = match recorded {
+            Some(floor) => self.around(floor)?,
+            None => RANGE,
+        };
+        while passes - fails > STEP {
+            let middle = fails + (passes - fails) / 2 / STEP * STEP;
+            match self.passes(middle)? {
+                true => passes = middle,
+                false => fails = middle,
+            }
+        }
+        for size in (passes..=passes + 4 * STEP).step_by(2) {
+            let good = (0..PASSES).try_fold(true, |good, _| Ok(good && self.passes(size)?));
+            match good {
+                Ok(true) => return self.floor(size),
+                Ok(false) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("no size from {passes} MB on passes {PASSES} times")
+    }
+
+    /// A range with the recorded floor in it, whose lower end fails.
+    fn around(&self, floor: u32) -> Result<(u32, u32)> {
+        let mut fails = floor.saturating_sub(2 * GROWTH);
+        while self.passes(fails)? {
+            fails = fails.saturating_sub(2 * GROWTH);
+        }
+        Ok((fails, floor + GROWTH))
+    }
+
+    /// What is recorded of a floor.
+    fn floor(&self, size: u32) -> Result<Floor> {
+        let image = self.dir(size).join("capture.img");
+        Floor::new(self.case.name, size, self.kernel, &image)
+    }
+
+    fn dir(&self, size: u32) -> std::path::PathBuf {
+        let name = format!("lab/runs/floor-{}-{size}", self.case.name);
+        self.bench.lab.target.join(name)
+    }
+
+    /// One panic with so many MiB reserved. The emulator's own faults say nothing and are repeated.
+    fn passes(&self, size: u32) -> Result<bool> {
+        for _ in 0..EMULATOR_TRIES {
+            let start = Instant::now();
+            let dir = self
+                .bench
+                .lab
+                .fresh(&format!("runs/floor-{}-{size}", self.case.name))?;
+            let guest = Guest {
+                reservation: format!("{size}M").into(),
+                limit: LIMIT,
+                ..Guest::default()
+            };
+            let binaries = &self.bench.judges.binaries;
+            let run = guest::run(&guest, self.kernel, binaries, self.accel, &dir, &mut |_| {})?;
+            let verdict = match &run.outcome {
+                Outcome::Finished => vm::only_dump(&run).and_then(|dump| self.complete(&dump)),
+                other => Err(anyhow::anyhow!("{other}")),
+            };
+            run.forget_disk();
+            let (word, text) = match &verdict {
+                Ok(fact) => ("complete", fact.clone()),
+                Err(error) => ("fails", format!("{error:#}")),
+            };
+            say(&format!(
+                "{:<6} {size:>4} MB {:>5.1} s  {word:<8} {text}",
+                self.case.name,
+                start.elapsed().as_secs_f64()
+            ));
+            if verdict.is_ok() || !run.outcome.repeatable() {
+                return Ok(verdict.is_ok());
+            }
+        }
+        bail!("the emulator killed {EMULATOR_TRIES} guests one after the other")
+    }
+
+    /// Every judge accepts the dump; what was left of the memory.
+    fn complete(&self, dump: &std::path::Path) -> Result<String> {
+        vm::all_good(self.bench, dump, self.kernel)?;
+        let report = read_report(dump)?;
+        let kilobytes = |name: &str| {
+            let value = report.pointer(&format!("/memory/{name}"));
+            value.and_then(serde_json::Value::as_u64).unwrap_or(0)
+        };
+        Ok(format!(
+            "MemTotal {} kB, lowest MemAvailable {} kB, largest step {} kB",
+            kilobytes("total_kb"),
+            kilobytes("lowest_available_kb"),
+            kilobytes("peak_rss_kb")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_options() {
+        let parsed = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            parse(&words).map(|(record, cases)| (record, cases.len()))
+        };
+        assert_eq!(parsed(&[]).unwrap(), (false, CASES.len()));
+        assert_eq!(parsed(&["--record", "6.1"]).unwrap(), (true, 1));
+        assert!(parsed(&["5.10"]).unwrap_err().is::<Stop>());
+    }
+}
