@@ -297,8 +297,7 @@ impl Sentinels {
         let map = MemMap::read(&virt, &basics, info, self.kernel.core().extents(), pfn + 1)
             .map_err(anyhow::Error::msg)?;
         let section = map
-            .sections
-            .iter()
+            .sections(pfn)
             .find(|s| (s.start..s.end).contains(&pfn))
             .context("no section")?;
         let size = info.size("page").context("SIZE(page)")?;

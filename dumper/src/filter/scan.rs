@@ -151,12 +151,11 @@ impl<'a> Scan<'a> {
     pub fn window(&mut self, window: Range<u64>, kept: &mut Bitmap, progress: &mut dyn FnMut(u64)) {
         self.carry_over(&window, kept);
         let map = self.map;
-        let first = map.sections.partition_point(|s| s.end <= window.start);
-        for section in &map.sections[first..] {
+        for section in map.sections(window.start) {
             if section.start >= window.end {
                 break;
             }
-            self.section(section, &window, kept);
+            self.section(&section, &window, kept);
             progress(section.end.min(window.end));
         }
     }

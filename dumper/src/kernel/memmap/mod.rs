@@ -30,11 +30,20 @@ pub struct Section {
     pub mem_map: VirtAddr,
 }
 
-/// Every section that has struct pages and memory in the vmcore file, by ascending pfn.
+/// Sections that follow each other, and their struct pages too: with SPARSEMEM_VMEMMAP all of a stretch of memory.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: u64,
+    end: u64,
+    mem_map: VirtAddr,
+}
+
+/// Every section that has struct pages and memory in the vmcore file.
 #[derive(Debug, Default)]
 pub struct MemMap {
-    /// The sections.
-    pub sections: Vec<Section>,
+    runs: Vec<Run>,
+    pages_per_section: u64,
+    page_struct: u64,
     /// One past the last pfn of the last section that has, or may have, struct pages: what is above is not dumped (`mem=`).
     /// `None` when no section is known to have any.
     pub end: Option<u64>,
@@ -180,6 +189,48 @@ impl MemMap {
         Ok(map.up_to(max_mapnr))
     }
 
+    /// The sections that do not end at or below pfn `from`, by ascending pfn.
+    pub fn sections(&self, from: u64) -> impl Iterator<Item = Section> {
+        let first = self.runs.partition_point(|run| run.end <= from);
+        let runs = self.runs.iter().skip(first);
+        runs.flat_map(move |run| self.sections_of(*run, from))
+    }
+
+    fn sections_of(&self, run: Run, from: u64) -> impl Iterator<Item = Section> {
+        let (pages, size) = (self.pages_per_section.max(1), self.page_struct);
+        let skipped = from.saturating_sub(run.start) / pages;
+        let count = (run.end - run.start) / pages;
+        (skipped..count).filter_map(move |number| {
+            let first = number * pages;
+            Some(Section {
+                start: run.start + first,
+                end: run.start + first + pages,
+                mem_map: run.mem_map.checked_add(first.checked_mul(size)?)?,
+            })
+        })
+    }
+
+    /// Adds a section behind the others.
+    fn push(&mut self, start: u64, end: u64, mem_map: VirtAddr) -> Result<(), String> {
+        if let Some(last) = self.runs.last_mut() {
+            let here = (start - last.start).checked_mul(self.page_struct);
+            let here = here.and_then(|bytes| last.mem_map.checked_add(bytes));
+            if last.end == start && here == Some(mem_map) {
+                last.end = end;
+                return Ok(());
+            }
+        }
+        self.runs
+            .try_reserve(1)
+            .map_err(|_| "not enough memory for the section table")?;
+        self.runs.push(Run {
+            start,
+            end,
+            mem_map,
+        });
+        Ok(())
+    }
+
     fn up_to(mut self, max_mapnr: u64) -> Self {
         self.end = self
             .end
@@ -190,9 +241,9 @@ impl MemMap {
     /// Bytes of the vmcore's memory that the sections cover.
     fn data_bytes(&self, extents: &Extents, basics: &Basics) -> u64 {
         let shift = basics.page_size.shift();
-        self.sections
+        self.runs
             .iter()
-            .map(|s| data_bytes(extents, s.start << shift, s.end << shift))
+            .map(|run| data_bytes(extents, run.start << shift, run.end << shift))
             .sum()
     }
 
@@ -207,7 +258,11 @@ impl MemMap {
         let count = max_mapnr
             .div_ceil(geometry.pages_per_section)
             .min(geometry.limit);
-        let mut map = Self::default();
+        let mut map = Self {
+            pages_per_section: geometry.pages_per_section,
+            page_struct: geometry.page_struct,
+            ..Self::default()
+        };
         let array = match shape {
             Shape::Array => {
                 map.read_sections(mem, basics, geometry, geometry.symbol, 0..count, extents)?;
@@ -282,14 +337,7 @@ impl MemMap {
             self.end = Some(end);
             let shift = basics.page_size.shift();
             if extents.has_data(start << shift, end << shift) {
-                self.sections
-                    .try_reserve(1)
-                    .map_err(|_| "not enough memory for the section table")?;
-                self.sections.push(Section {
-                    start,
-                    end,
-                    mem_map,
-                });
+                self.push(start, end, mem_map)?;
             }
         }
         Ok(())

@@ -105,7 +105,7 @@ fn memory_whose_sections_are_in_doubt_is_not_cut_off() {
     ] {
         let map = read(&two_roots(second), "", &ram).unwrap();
         assert_eq!(map.end, Some(end), "{second:#x}");
-        assert_eq!(map.sections.len(), 1);
+        assert_eq!(map.sections(0).count(), 1);
         assert_eq!(map.nonsense == 0, second == 0);
     }
 }
@@ -118,7 +118,7 @@ fn sections_without_data_and_tiny_ones_cost_nothing() {
     let memory = Memory { words, absent: 1 };
     let huge = [segment(0, 4096, 1 << 45)];
     let map = read(&memory, "", &huge).unwrap();
-    assert_eq!(map.sections.len(), 1);
+    assert_eq!(map.sections(0).count(), 1);
     assert_eq!(map.end, Some(1 << 33));
     let tiny = read(&memory, "NUMBER(SECTION_SIZE_BITS)=13\n", &huge);
     assert!(tiny.unwrap_err().contains("SECTION_SIZE_BITS 13"));
@@ -134,7 +134,7 @@ fn a_number_of_address_bits_that_is_too_small_cuts_no_memory_off() {
     memory.words.insert(0x40000, BASE + 0x10_0000 + 3);
     for keys in ["", "NUMBER(MAX_PHYSMEM_BITS)=34\n"] {
         let map = read(&memory, keys, &ram).unwrap();
-        assert_eq!(map.sections.len(), 2, "{keys}");
+        assert_eq!(map.sections(0).count(), 2, "{keys}");
         assert_eq!(map.end, Some((32 << 18) + 256), "{keys}");
     }
     let many = "NUMBER(MAX_PHYSMEM_BITS)=52\nNUMBER(SECTION_SIZE_BITS)=24\n";
@@ -143,4 +143,29 @@ fn a_number_of_address_bits_that_is_too_small_cuts_no_memory_off() {
             .unwrap_err()
             .contains("contradicts")
     );
+}
+
+#[test]
+fn sections_that_follow_each_other_take_the_room_of_one() {
+    // As the kernel codes it: the address of the struct page that pfn 0 would have.
+    let vmemmap = BASE + 0x1000_0000;
+    let mut words = HashMap::from([(0x10000, BASE + 0x20000)]);
+    words.extend((0..6).map(|i| (0x20000 + i * 16, vmemmap + 3)));
+    words.insert(0x20000 + 4 * 16, BASE + 0x2000_0000 + 3);
+    let memory = Memory { words, absent: 1 };
+    let ram = [segment(0, 6 << 27, 6 << 27)];
+    let map = read(&memory, "", &ram).unwrap();
+    assert_eq!(map.runs.len(), 3);
+    let at = |pfn: u64, base: u64| Section {
+        start: pfn,
+        end: pfn + (1 << 15),
+        mem_map: VirtAddr::new(base + pfn * 64),
+    };
+    let all: Vec<_> = (0..6u64)
+        .map(|i| at(i << 15, if i == 4 { BASE + 0x2000_0000 } else { vmemmap }))
+        .collect();
+    assert_eq!(map.sections(0).collect::<Vec<_>>(), all);
+    assert_eq!(map.sections((2 << 15) + 1).collect::<Vec<_>>(), all[2..]);
+    assert_eq!(map.sections(3 << 15).collect::<Vec<_>>(), all[3..]);
+    assert_eq!(map.sections(6 << 15).count(), 0);
 }
