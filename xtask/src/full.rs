@@ -11,6 +11,7 @@ use crate::lab::{Lab, say, step};
 use crate::readers::{self, Readers};
 use crate::vm::{self, Row};
 use anyhow::{Context, Result, bail, ensure};
+use qemu::outcome::ATTEMPTS;
 use qemu::{Accel, Arch};
 use std::cell::OnceCell;
 use std::fs;
@@ -212,7 +213,10 @@ fn panic(
         )
     };
     let mut run = attempt()?;
-    if run.outcome.repeatable() {
+    for _ in 1..ATTEMPTS {
+        if !run.outcome.repeatable() {
+            break;
+        }
         *repeated = true;
         run = attempt()?;
     }

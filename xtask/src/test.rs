@@ -236,7 +236,7 @@ impl Summary {
                 ),
             };
             let again = if row.repeated {
-                " (second run; the first guest died by itself)"
+                " (repeated: the guest died by itself)"
             } else {
                 ""
             };

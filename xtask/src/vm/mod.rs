@@ -11,6 +11,7 @@ use crate::fetch::Kernel;
 use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
 use anyhow::{Result, bail};
+use qemu::outcome::ATTEMPTS;
 use qemu::{Accel, Outcome};
 use std::collections::VecDeque;
 use std::fs;
@@ -54,7 +55,7 @@ pub(crate) struct Row {
     pub(crate) seconds: f64,
     /// A fact, or what is wrong.
     pub(crate) verdict: Result<String>,
-    /// Whether the emulator killed a first run.
+    /// Whether the emulator killed a run before.
     pub(crate) repeated: bool,
 }
 
@@ -104,23 +105,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs one scenario, a second time when it failed because its guest died by itself.
+/// Runs one scenario, and again when it failed because its guest died by itself.
 fn one(bench: &Bench<'_>, scenario: &Scenario) -> Row {
     let start = Instant::now();
-    let mut repeated = false;
+    let mut runs = 0;
     let verdict = loop {
+        runs += 1;
         match attempt(bench, scenario) {
             Ok((kernel, run)) => {
                 let verdict = (scenario.judge)(bench, kernel, &run);
                 run.forget_disk();
-                if verdict.is_ok() || repeated || !run.outcome.repeatable() {
+                if verdict.is_ok() || runs == ATTEMPTS || !run.outcome.repeatable() {
                     break verdict;
                 }
                 let _ = fs::copy(
                     run.dir.join("console.log"),
-                    run.dir.with_extension("first.log"),
+                    run.dir.with_extension(format!("{runs}.log")),
                 );
-                repeated = true;
                 say(&format!(
                     "{}: {} on {}; once more",
                     scenario.name, run.outcome, kernel.release
@@ -133,7 +134,7 @@ fn one(bench: &Bench<'_>, scenario: &Scenario) -> Row {
         name: scenario.name.to_owned(),
         seconds: start.elapsed().as_secs_f64(),
         verdict,
-        repeated,
+        repeated: runs > 1,
     }
 }
 
