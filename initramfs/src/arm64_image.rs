@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::bzimage::{BzImage, BzImageError};
 use crate::decompress;
+use crate::pe;
 
 const MAGIC: usize = 0x38;
 const IMAGE_SIZE: usize = 0x10;
@@ -48,6 +49,7 @@ pub fn parse(bytes: &[u8]) -> Result<BzImage, BzImageError> {
         init_size: u32::try_from(size).map_err(|_| BzImageError::Cut)?,
         cmdline_size: CMDLINE_SIZE,
         file_size: bytes.len() as u64,
+        signed: pe::is_signed(bytes),
     })
 }
 

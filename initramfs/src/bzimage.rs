@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::pe;
+
 const SETUP_SECTS: usize = 0x1f1;
 const SYSSIZE: usize = 0x1f4;
 const HDRS: usize = 0x202;
@@ -29,6 +31,8 @@ pub struct BzImage {
     pub cmdline_size: u32,
     /// Bytes that the file must have: the running kernel would load a shorter one, and a panic would start half a kernel.
     pub file_size: u64,
+    /// Does it carry a signature, good or bad?
+    pub signed: bool,
 }
 
 /// Why a file is no kernel that can be loaded.
@@ -91,6 +95,7 @@ impl BzImage {
             cmdline_size: u32_at(bytes, CMDLINE_SIZE),
             // Setup sectors, then `syssize` units of 16 bytes.
             file_size: setup_end(bytes) + u64::from(u32_at(bytes, SYSSIZE)) * 16,
+            signed: pe::is_signed(bytes),
         })
     }
 }

@@ -14,6 +14,9 @@ pub const X86_LIMIT: usize = 2047;
 /// and counts the NUL.
 const KERNEL_PREFIX: usize = 30 + 1;
 
+/// Memory that x86 page tables of four levels reach (`MAX_PHYSMEM_BITS` is 46 with them).
+const FOUR_LEVELS: u64 = 1 << 46;
+
 /// A word that was left out or added, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -32,6 +35,8 @@ pub struct Request<'a> {
     pub boot_id: Option<&'a str>,
     /// Of the machine; hex digits.
     pub machine_id: Option<&'a str>,
+    /// Where the machine's memory ends, when that is known.
+    pub memory_end: Option<u64>,
     /// Keys or whole words that must not be there, ours included.
     pub remove: &'a [String],
     /// Words for the end.
@@ -97,6 +102,13 @@ impl CommandLine {
         }
         for (word, reason) in ADDED {
             line.add(word, reason, request.remove);
+        }
+        if request.memory_end.is_some_and(|end| end <= FOUR_LEVELS) {
+            line.add(
+                "no5lvl",
+                "frees 1 MB of tables for memory beyond 64 TiB, which isn't there",
+                request.remove,
+            );
         }
         line.add(
             "baredump.init=1",
@@ -246,6 +258,7 @@ mod tests {
             production: PRODUCTION,
             boot_id: Some("01234567-89ab-cdef-0123-456789abcdef\n"),
             machine_id: Some("0123456789abcdef0123456789abcdef\n"),
+            memory_end: None,
             remove: &strings(remove),
             append: &strings(append),
         })
@@ -297,6 +310,21 @@ mod tests {
             });
             assert!(line.text.starts_with("a=1 rdinit=/init "), "{}", line.text);
             assert_eq!(line.dropped.len(), 1, "{word}");
+        }
+    }
+
+    #[test]
+    fn four_levels_where_they_reach_all_memory() {
+        let words = |memory_end| {
+            let request = Request {
+                memory_end,
+                ..Request::default()
+            };
+            CommandLine::build(&request).text
+        };
+        assert!(words(Some(FOUR_LEVELS)).contains(" no5lvl "));
+        for end in [None, Some(FOUR_LEVELS + 1)] {
+            assert!(!words(end).contains("no5lvl"), "{end:?}");
         }
     }
 

@@ -17,4 +17,6 @@ pub mod kconfig;
 pub mod loader;
 pub mod machine;
 pub mod modules;
+pub mod pe;
+pub mod strip;
 pub mod sysfs;

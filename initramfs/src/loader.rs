@@ -185,6 +185,13 @@ pub fn arm(
     if reserved == 0 {
         return Err(LoadError::NoReservation);
     }
+    // The running kernel would say no too, but give up what is loaded already before that.
+    if !kernel.header.signed
+        && let Some(mode) = Facts::of_host(root).lockdown
+    {
+        let kernel = kernel.path.display().to_string();
+        return Err(LoadError::Refused(explain::unsigned(&kernel, &mode)));
+    }
     let open = |path: &Path| {
         File::open(path).map_err(|cause| LoadError::Read {
             path: path.to_owned(),

@@ -106,7 +106,7 @@ pub(crate) fn tool(sh: &Shell, program: &str, package: &str) -> Result<()> {
 }
 
 /// Installs Debian packages without recommendations: those of QEMU want `qemu-utils`, which a backported one may keep out.
-fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
+pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     let command = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
     let prefix: &[&str] = if is_root() {

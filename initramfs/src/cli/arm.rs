@@ -70,6 +70,7 @@ fn command_line(args: &Args) -> Result<CommandLine> {
         production: &production,
         boot_id: boot_id.as_deref(),
         machine_id: machine_id.as_deref(),
+        memory_end: host::memory_end(),
         remove: &args.remove,
         append: &args.append,
     }))

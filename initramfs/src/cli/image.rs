@@ -12,6 +12,7 @@ use initramfs::image::{self, Contents};
 use initramfs::kconfig::KernelConfig;
 use initramfs::machine;
 use initramfs::modules::{self, Closure, Index, Options, Wishes};
+use initramfs::strip::strip;
 
 use super::wanted::{self, Wanted};
 use super::{host, say};
@@ -109,7 +110,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     check_machine(&binary, &release, &closure, kernel_config.as_ref())?;
     let archive = image::assemble(Contents {
         release: &release,
-        binary,
+        binary: strip(binary),
         config: config_text,
         modules: &closure,
         options: &options,

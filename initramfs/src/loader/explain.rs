@@ -102,13 +102,17 @@ fn permission(facts: &Facts) -> String {
         return "kernel.kexec_load_limit_panic is 0: no more capture kernel may be loaded until the next boot".into();
     }
     if let Some(mode) = &facts.lockdown {
-        return format!(
-            "the kernel is locked down (mode {mode}) and takes only signed kernels: {} has no signature that it trusts; use the \
-             distribution's own kernel image",
-            facts.kernel
-        );
+        return unsigned(&facts.kernel, mode);
     }
     "the kernel forbids loading a kernel (EPERM): a security module may be the reason; look in the kernel's log".into()
+}
+
+/// What is said of a kernel that a locked-down one does not take.
+pub(super) fn unsigned(kernel: &str, mode: &str) -> String {
+    format!(
+        "the kernel is locked down (mode {mode}) and takes only signed kernels: {kernel} has no signature that it trusts; use the \
+         distribution's own kernel image, or sign yours (docs/capture-kernel.md says how)"
+    )
 }
 
 /// `none [integrity] confidentiality` → `integrity`.
