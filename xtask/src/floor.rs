@@ -12,7 +12,7 @@ use crate::guest::{self, Guest};
 use crate::lab::{Lab, say, step};
 use crate::setup::Need;
 use crate::vm::{self, Bench};
-use crate::{Stop, build, setup};
+use crate::{Stop, build, kernel, setup};
 use anyhow::{Context, Result, bail};
 use qemu::{Accel, Outcome};
 use record::{Floor, Floors};
@@ -34,6 +34,13 @@ const PASSES: u32 = 3;
 const EMULATOR_TRIES: u32 = 4;
 /// A run that captures takes a third of it.
 const LIMIT: Duration = Duration::from_secs(75);
+/// Lines of a capture kernel that stumbled over what no processor does (QEMU 7.2 with 6.12: flags that cannot be); shortage of memory
+/// looks otherwise.
+const OOPS: &[&str] = &[
+    "Oops: ",
+    "general protection fault",
+    "exited with irqs disabled",
+];
 /// Machines at a time.
 const MACHINES: usize = 2;
 
@@ -41,18 +48,27 @@ const MACHINES: usize = 2;
 #[derive(Debug, Clone, Copy)]
 struct Case {
     name: &'static str,
-    /// The series of the kernel that panics, and captures.
+    /// The series of the kernel that panics.
     series: &'static str,
+    /// Whether our own kernel captures, not the one that panics.
+    own: bool,
 }
 
 const CASES: &[Case] = &[
     Case {
         name: "6.12",
         series: "6.12.",
+        own: false,
     },
     Case {
         name: "6.1",
         series: "6.1.",
+        own: false,
+    },
+    Case {
+        name: "own",
+        series: "6.12.",
+        own: true,
     },
 ];
 
@@ -75,13 +91,17 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
         let accel = kernel.accel(lab)?;
         kernels.push((case.series, kernel, accel));
     }
+    let own = match cases.iter().any(|case| case.own) {
+        true => Some(kernel::build(sh, lab)?),
+        false => None,
+    };
     let bench = Bench {
         lab,
         judges: &judges,
         kernels: &kernels,
     };
     step("smallest crashkernel= that gives a complete dump three times");
-    let found = search_all(&bench, &floors, cases)?;
+    let found = search_all(&bench, own.as_ref(), &floors, cases)?;
     judge(lab, floors, found, record)
 }
 
@@ -102,14 +122,20 @@ fn parse(arguments: &[OsString]) -> Result<(bool, Vec<Case>)> {
         };
         cases.push(*case);
     }
+    // The build of our own kernel takes long: it is asked for by name.
     if cases.is_empty() {
-        cases.extend_from_slice(CASES);
+        cases.extend(CASES.iter().filter(|case| !case.own));
     }
     Ok((record, cases))
 }
 
 /// All searches, two at a time.
-fn search_all(bench: &Bench<'_>, floors: &Floors, cases: Vec<Case>) -> Result<Vec<Floor>> {
+fn search_all(
+    bench: &Bench<'_>,
+    own: Option<&Kernel>,
+    floors: &Floors,
+    cases: Vec<Case>,
+) -> Result<Vec<Floor>> {
     let queue = Mutex::new(VecDeque::from(cases));
     let found = Mutex::new(Vec::new());
     let lock_queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +146,7 @@ fn search_all(bench: &Bench<'_>, floors: &Floors, cases: Vec<Case>) -> Result<Ve
                     let Some(case) = lock_queue().pop_front() else {
                         return;
                     };
-                    let floor = Search::new(bench, case).and_then(|mut search| {
+                    let floor = Search::new(bench, own, case).and_then(|mut search| {
                         search.run(floors.of(case.name).map(|floor| floor.floor))
                     });
                     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,11 +191,12 @@ struct Search<'a> {
     bench: &'a Bench<'a>,
     case: Case,
     kernel: &'a Kernel,
+    capture: Option<&'a Kernel>,
     accel: Accel,
 }
 
 impl<'a> Search<'a> {
-    fn new(bench: &'a Bench<'a>, case: Case) -> Result<Self> {
+    fn new(bench: &'a Bench<'a>, own: Option<&'a Kernel>, case: Case) -> Result<Self> {
         let machine = bench
             .kernels
             .iter()
@@ -179,6 +206,7 @@ impl<'a> Search<'a> {
             bench,
             case,
             kernel,
+            capture: own.filter(|_| case.own),
             accel: *accel,
         })
     }
@@ -219,7 +247,12 @@ impl<'a> Search<'a> {
     /// What is recorded of a floor.
     fn floor(&self, size: u32) -> Result<Floor> {
         let image = self.dir(size).join("capture.img");
-        Floor::new(self.case.name, size, self.kernel, &image)
+        Floor::new(
+            self.case.name,
+            size,
+            self.capture.unwrap_or(self.kernel),
+            &image,
+        )
     }
 
     fn dir(&self, size: u32) -> std::path::PathBuf {
@@ -237,6 +270,7 @@ impl<'a> Search<'a> {
                 .fresh(&format!("runs/floor-{}-{size}", self.case.name))?;
             let guest = Guest {
                 reservation: format!("{size}M").into(),
+                capture_kernel: self.capture.cloned(),
                 limit: LIMIT,
                 ..Guest::default()
             };
@@ -256,7 +290,11 @@ impl<'a> Search<'a> {
                 self.case.name,
                 start.elapsed().as_secs_f64()
             ));
-            if verdict.is_ok() || !run.outcome.repeatable() {
+            let stumbled = run
+                .lines
+                .iter()
+                .any(|line| OOPS.iter().any(|word| line.text.contains(word)));
+            if verdict.is_ok() || !(run.outcome.repeatable() || stumbled) {
                 return Ok(verdict.is_ok());
             }
         }
@@ -290,7 +328,7 @@ mod tests {
             let words: Vec<_> = words.iter().map(OsString::from).collect();
             parse(&words).map(|(record, cases)| (record, cases.len()))
         };
-        assert_eq!(parsed(&[]).unwrap(), (false, CASES.len()));
+        assert_eq!(parsed(&[]).unwrap(), (false, 2));
         assert_eq!(parsed(&["--record", "6.1"]).unwrap(), (true, 1));
         assert!(parsed(&["5.10"]).unwrap_err().is::<Stop>());
     }

@@ -12,6 +12,7 @@ mod full;
 mod fuzz;
 mod guest;
 mod kdump_tools;
+mod kernel;
 mod kexec;
 mod lab;
 mod licences;
@@ -46,6 +47,7 @@ usage: ./x COMMAND
   compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
   floor [--record] [NAME...]
                   the smallest crashkernel= that gives a complete dump, against kernel-config/floors.toml
+  kernel          a small capture kernel, built from the distribution's source; takes long
   build [--full]  the static binaries, with their sizes; --full for arm64 too
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
@@ -111,6 +113,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
         "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
+        "kernel" => kernel::run(&sh, &lab),
         "floor" => floor::run(&sh, &lab, arguments.rest.clone()),
         "build" if arguments.full => setup::run(&sh, Need::Tests)
             .and_then(|()| build::run(&sh, &lab))
