@@ -110,7 +110,8 @@ fn make(sh: &Shell, lab: &Lab, archive: &Path, fragment: &Path, out: &Path) -> R
         .quiet()
         .run()?;
     let config = build.join(".config");
-    let lost = lost(&read(fragment)?, &read(&config)?);
+    let (wanted, got) = (read(fragment)?, read(&config)?);
+    let lost = lost(&wanted, &got);
     if !lost.is_empty() {
         bail!(
             "these lines of {FRAGMENT} have no effect, because something that they depend on is missing or is gone: {}",
