@@ -9,9 +9,14 @@ const DISK: u64 = 64 << 20;
 
 /// A file in memory, on a disk of 64 MiB.
 #[derive(Default, Debug)]
-pub struct MemoryFile(Mutex<Vec<u8>>);
+pub struct MemoryFile(Mutex<Vec<u8>>, bool);
 
 impl MemoryFile {
+    /// One that cannot be read back.
+    pub fn write_only() -> Self {
+        Self(Mutex::default(), true)
+    }
+
     /// What was written.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -35,6 +40,17 @@ impl Out for MemoryFile {
         } else {
             Ok(())
         }
+    }
+
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if self.1 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = (offset as usize).saturating_add(buf.len());
+        let bytes = file.get(offset as usize..end);
+        buf.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -118,6 +118,7 @@ fn capture(file: Patched, level: u8) -> &'static str {
         threads: 0,
         mmap: false,
         strict: false,
+        window: None,
     };
     let Ok(summary) = dump(&kernel, &options, &out, &mut Silent) else {
         return "no dump";

@@ -82,6 +82,7 @@ impl Scene {
             threads: 0,
             mmap: true,
             strict: true,
+            window: None,
         };
         let summary = dump::dump(&self.open(names)?, &options, &out, &mut Quiet)?;
         Ok((summary, out.into_bytes()))

@@ -81,6 +81,7 @@ impl Scene {
             threads: 0,
             mmap: true,
             strict: rules.is_strict(),
+            window: None,
         };
         let out = MemoryFile::default();
         let summary = dump(&dead, &options, &out, &mut Silent).unwrap();

@@ -46,6 +46,7 @@ fn options(level: u8, compression: Compression, threads: usize) -> Options {
         threads,
         mmap: true,
         strict: false,
+        window: None,
     }
 }
 
@@ -109,6 +110,7 @@ fn all_levels(kernel: FakeKernel) {
         let (compression, status) = CODECS[usize::from(level / 2) % CODECS.len()];
         let asked = Options {
             strict: rules.is_strict(),
+            window: None,
             ..options(level, compression, 0)
         };
         let (summary, file) = write(&dead, &asked);

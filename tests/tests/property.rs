@@ -116,6 +116,7 @@ fn survive(path: &Path, level: u8, threads: usize) -> Result<(), DumpError> {
         threads,
         mmap: threads == 0,
         strict: level.bits() % 3 == 1,
+        window: None,
     };
     let summary = dump(&kernel, &options, &out, &mut Silent)?;
     let read = Dump::parse_damaged(out.into_bytes()).unwrap();
@@ -291,6 +292,7 @@ fn a_segment_far_away_costs_nothing_but_itself() {
         threads: 0,
         mmap: true,
         strict: true,
+        window: None,
     };
     dump(
         &DeadKernel::open(&path, true).unwrap(),

@@ -5,12 +5,14 @@
     reason = "a test fails by panicking, on a 64-bit host"
 )]
 
-use baredump::dump::DeadKernel;
+use baredump::compress::Compression;
+use baredump::dump::{DeadKernel, Observer, Options, Summary, dump};
 use baredump::filter::{self, Bitmap, DumpLevel, Scan, Scanned};
 use baredump::kernel::Basics;
 use baredump::kernel::memmap::MemMap;
 use baredump::kernel::page::{GROUP, PageRules};
 use tests::fake_kernel::{Arm64, FakeKernel, Generation, Kind, Rules};
+use tests::memory_file::MemoryFile;
 
 /// A kernel that is understood.
 struct Scene(DeadKernel);
@@ -102,5 +104,55 @@ fn ranges_that_cross_the_ends_of_windows() {
             .compound(0x1_8000, 5, Kind::Anon)
             .free(0x1_8040, 6);
         Scene::new(kernel).same_in_windows(1 << 15);
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn progress(&mut self, _phase: &'static str, _done: u64, _total: u64) {}
+}
+
+/// A dump with bitmaps in windows of so many pages.
+fn write(
+    scene: &Scene,
+    threads: usize,
+    window: Option<u64>,
+    out: MemoryFile,
+) -> (Summary, Vec<u8>) {
+    let options = Options {
+        level: DumpLevel::MAX,
+        compression: Compression::Zstd,
+        threads,
+        mmap: true,
+        strict: false,
+        window,
+    };
+    let summary = dump(&scene.0, &options, &out, &mut Silent).unwrap();
+    (summary, out.into_bytes())
+}
+
+/// The bitmaps come back from the output, or from a second walk where it cannot be read: the file is the same.
+#[test]
+fn a_dump_in_windows_is_the_same_file() {
+    let kernel = FakeKernel::zoo(Generation::V6_12).ram(0x1_0000_0000..0x1_0010_0000);
+    let scene = Scene::new(kernel);
+    let (summary, whole) = write(&scene, 0, None, MemoryFile::default());
+    let pages = |s: &Summary| (s.outcome.clone(), s.pages, s.bytes, s.crc32);
+    for size in [
+        GROUP,
+        GROUP * 3,
+        1 << 15,
+        (1 << 15) + GROUP,
+        1 << 19,
+        1 << 21,
+    ] {
+        for threads in [0, 2] {
+            for out in [MemoryFile::default(), MemoryFile::write_only()] {
+                let (again, file) = write(&scene, threads, Some(size), out);
+                assert!(file == whole, "windows of {size}");
+                assert_eq!(pages(&again), pages(&summary), "windows of {size}");
+            }
+        }
     }
 }

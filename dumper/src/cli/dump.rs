@@ -218,6 +218,7 @@ impl<'a> Job<'a> {
             threads: asked.threads,
             mmap: asked.mmap,
             strict: asked.strict,
+            window: None,
         };
         let page = kernel.page_size().bytes() as u64;
         let mut terminal = Terminal::new(page, asked.messages & PROGRESS == 0);

@@ -3,10 +3,11 @@
 //! A chunk is a run of kept pages that is compressed on its own. Chunks are appended in pfn order whoever compressed them, so the
 //! file is the same for any number of threads. Memory is one buffer per chunk under way, and their number is fixed.
 
-use super::{DumpError, Observer, Options, Selection};
+use super::windows::Windows;
+use super::{DumpError, Observer, Options};
 use crate::addr::{PageSize, Pfn};
 use crate::compress::{self, Codec, Compression};
-use crate::filter::Bitmap;
+use crate::filter::{Bitmap, DumpLevel};
 use crate::format::kdump::{PageDesc, Place, Writer};
 use crate::vmcore::{ReadFault, Reader, Vmcore};
 use std::collections::VecDeque;
@@ -85,22 +86,18 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(
-        core: &'a Vmcore,
-        page_size: PageSize,
-        selection: &Selection,
-        options: &Options,
-    ) -> Result<Self, DumpError> {
+    fn new(job: &Job<'a>) -> Result<Self, DumpError> {
+        let (options, page_size) = (job.options, job.page_size);
         let codec = compress::codec(options.compression);
         if codec.is_none() && options.compression != Compression::None {
             return Err(DumpError::Memory("the compressor"));
         }
         Ok(Self {
-            reader: core.reader(options.mmap),
+            reader: job.core.reader(options.mmap),
             page_size,
             codec,
             flag: options.compression.flag(),
-            share_zero: selection.level.shares_zero_pages(),
+            share_zero: job.level.shares_zero_pages(),
             per_chunk: CHUNK / page_size.bytes(),
             pages: vec![0; BATCH.max(page_size.bytes())],
         })
@@ -226,36 +223,65 @@ impl Appender<'_, '_, '_> {
     }
 }
 
+/// What is to be copied and how.
+pub(super) struct Job<'a> {
+    pub(super) core: &'a Vmcore,
+    pub(super) page_size: PageSize,
+    /// The level in force.
+    pub(super) level: DumpLevel,
+    pub(super) options: &'a Options,
+    /// Worker threads.
+    pub(super) threads: usize,
+    /// Pages in all windows.
+    pub(super) total: u64,
+}
+
 /// Copies all kept pages. A failing output ends the copy; what is written by then counts.
 pub(super) fn copy(
-    core: &Vmcore,
-    page_size: PageSize,
-    selection: &Selection,
-    options: &Options,
+    job: &Job<'_>,
+    windows: &mut Windows<'_>,
     writer: &mut Writer<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Copied, DumpError> {
-    let kept = &selection.kept;
-    let per_chunk = (CHUNK / page_size.bytes()) as u64;
+    let mut copied = Copied::default();
+    for number in 0..windows.count() {
+        if copied.failed.is_some() {
+            break;
+        }
+        match windows.load(number, writer, observer) {
+            Ok(kept) => copied = copy_window(job, kept, writer, observer, copied)?,
+            Err(error) => copied.failed = Some(error),
+        }
+    }
+    Ok(copied)
+}
+
+fn copy_window(
+    job: &Job<'_>,
+    kept: &Bitmap,
+    writer: &mut Writer<'_>,
+    observer: &mut dyn Observer,
+    copied: Copied,
+) -> Result<Copied, DumpError> {
+    let per_chunk = CHUNK / job.page_size.bytes();
+    let Some(next) = kept.next(0) else {
+        return Ok(copied);
+    };
     let runs = Runs {
         kept,
-        next: 0,
+        next,
         number: 0,
-        per_chunk,
+        per_chunk: per_chunk as u64,
     };
-    let total = kept.count();
-    let descs = Vec::with_capacity(CHUNK / page_size.bytes());
     let appender = Appender {
         writer,
-        descs,
-        copied: Copied::default(),
-        total,
+        descs: Vec::with_capacity(per_chunk),
+        copied,
+        total: job.total,
         observer,
     };
-    let threads = options.threads.min(MAX_THREADS);
-    let workers: Result<Vec<_>, _> = (0..threads.max(1))
-        .map(|_| Worker::new(core, page_size, selection, options))
-        .collect();
+    let threads = job.threads.min(MAX_THREADS);
+    let workers: Result<Vec<_>, _> = (0..threads.max(1)).map(|_| Worker::new(job)).collect();
     let workers = workers?;
     if threads == 0 {
         alone(kept, runs, workers, appender)

@@ -1,8 +1,9 @@
 //! An ELF dump: pages of zeros are looked for, then the pieces of the segments are copied.
 
 use super::copy::is_zero;
-use super::{DeadKernel, DumpError, Observer, Options, Outcome, PageCounts, Selection, Summary};
-use super::{copy::Copied, partial_reason, select};
+use super::select::{self, Selection, Selector};
+use super::{DeadKernel, DumpError, Observer, Options, Outcome, PageCounts, Summary};
+use super::{copy::Copied, partial_reason};
 use crate::addr::{PageSize, Pfn, PhysAddr};
 use crate::filter::Bitmap;
 use crate::format::Out;
@@ -24,18 +25,22 @@ pub fn dump_elf(
     out: &dyn Out,
     observer: &mut dyn Observer,
 ) -> Result<Summary, DumpError> {
-    let mut selection = select(kernel, options, observer)?;
+    let core = kernel.core();
+    let reader = core.reader(options.mmap);
+    let mut selector = Selector::new(kernel, options, &reader, select::affordable());
+    let mut selection = Selection::whole(&selector, observer)?;
     let kept = selection.kept.count();
     if kept == 0 {
         return Err(DumpError::Nothing);
     }
-    let (core, page) = (kernel.core(), kernel.page_size());
+    let page = kernel.page_size();
+    let mut warnings = std::mem::take(&mut selector.warnings);
+    warnings.extend(select::unjudged(selection.scanned));
     if core.origin().is_some_and(|o| !o.erased.is_empty()) {
         let text = "what was erased from the memory before is not said in an ELF dump";
-        selection.warnings.push(text.into());
+        warnings.push(text.into());
     }
-    let reader = core.reader(options.mmap);
-    let zero = if selection.level.shares_zero_pages() {
+    let zero = if selector.level.shares_zero_pages() {
         drop_zero_pages(&reader, page, &mut selection.kept, observer)
     } else {
         0
@@ -53,7 +58,7 @@ pub fn dump_elf(
     };
     let mut writer = Writer::begin(out, &info, pieces).map_err(DumpError::Output)?;
     let mut copier = Copier {
-        reader,
+        reader: core.reader(options.mmap),
         page,
         kept: &selection.kept,
         total: kept - zero,
@@ -69,33 +74,33 @@ pub fn dump_elf(
     let mut copied = copier.copied;
     copied.zero = zero;
     let bytes = writer.bytes();
-    let reason = end(kernel, &selection, &copied, kept, out, writer);
+    let reason = end(kernel, &selector, &copied, kept, out, writer);
     Ok(Summary {
         outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
         pages: PageCounts {
-            total: selection.exists.count(),
+            total: selection.exist,
             kept,
             zero,
             unreadable: copied.unreadable,
-            dropped: selection.dropped,
+            dropped: selection.scanned.dropped,
         },
         bytes,
         crc32: None,
-        level: selection.level,
-        warnings: selection.warnings,
+        level: selector.level,
+        warnings,
     })
 }
 
 /// Syncs the data, then ends the file; says why it is not complete.
 fn end(
     kernel: &DeadKernel,
-    selection: &Selection,
+    selector: &Selector<'_>,
     copied: &Copied,
     kept: u64,
     out: &dyn Out,
     writer: Writer<'_>,
 ) -> Option<String> {
-    let reason = partial_reason(kernel, selection, copied, kept)
+    let reason = partial_reason(kernel, selector, copied, kept)
         .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
     match writer.finish(reason.is_none()) {
         Ok(()) => reason,

@@ -1,28 +1,33 @@
 //! The pipeline: read → filter → compress → format → out.
 
+mod budget;
 mod copy;
 mod dead_kernel;
 mod elf;
 mod open;
 mod raw;
+mod select;
+mod windows;
 
+pub use budget::Budget;
 pub use dead_kernel::{DeadKernel, Identity};
 pub use elf::dump_elf;
 pub use open::{Opened, Unwrapped, open, unwrap};
 pub use raw::copy_raw;
 
 use crate::compress::Compression;
-use crate::filter::{self, Bitmap, Dropped, DumpLevel};
+use crate::filter::{Dropped, DumpLevel};
 use crate::format::flat::FlatError;
 use crate::format::frames::FrameError;
 use crate::format::kdump::{Info, Writer};
 use crate::format::{Out, kdump};
-use crate::kernel::memmap::MemMap;
-use crate::kernel::page::PageRules;
 use crate::kernel::printk;
 use crate::kernel::utsname::Utsname;
 use crate::vmcore;
+use select::{Judging, Selector};
 use serde::{Deserialize, Serialize};
+use std::io;
+use windows::Windows;
 
 /// What to dump and how.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct Options {
     pub mmap: bool,
     /// Take makedumpfile's choices where they differ from what is right.
     pub strict: bool,
+    /// Pages in a window of the bitmaps, a multiple of 64; otherwise the [`Budget`] decides. The dump is the same.
+    pub window: Option<u64>,
 }
 
 /// Pages by what became of them.
@@ -128,17 +135,6 @@ pub enum DumpError {
     Nothing,
 }
 
-/// The decision which pages are kept.
-struct Selection {
-    /// Memory that had to be left out, as a sentence.
-    left_out: Option<String>,
-    exists: Bitmap,
-    kept: Bitmap,
-    level: DumpLevel,
-    dropped: Dropped,
-    warnings: Vec<String>,
-}
-
 /// Writes a kdump-compressed dump. From its first flush on, the output is a valid dump marked incomplete; the mark is removed as the
 /// last thing when it is complete.
 ///
@@ -150,50 +146,44 @@ pub fn dump(
     out: &dyn Out,
     observer: &mut dyn Observer,
 ) -> Result<Summary, DumpError> {
-    let selection = select(kernel, options, observer)?;
-    let kept = selection.kept.count();
-    if kept == 0 {
+    let core = kernel.core();
+    let reader = core.reader(options.mmap);
+    let mut selector = Selector::new(kernel, options, &reader, u64::MAX);
+    let available = select::available().unwrap_or(u64::MAX);
+    let mut budget = Budget::decide(
+        selector.max_mapnr,
+        available,
+        options.threads,
+        out.is_stream(),
+    );
+    if let Some(window) = options.window {
+        budget.window = window.next_multiple_of(64).max(64);
+    }
+    let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
+    let info = info(kernel, &selector, options, &read_notes);
+    let mut writer = Writer::layout(out, &info).map_err(DumpError::Output)?;
+    let mut windows = Windows::new(&selector, budget.window)?;
+    let counts = windows.judge(&mut writer, observer)?;
+    if counts.kept == 0 {
         return Err(DumpError::Nothing);
     }
-    let core = kernel.core();
-    let notes = core.notes();
-    let machine = kernel.arch().map_or("unknown", |a| a.name());
-    let release = kernel.identity().release.as_deref().unwrap_or("unknown");
-    let utsname = kernel
-        .utsname()
-        .cloned()
-        .unwrap_or_else(|| Utsname::made_up(release, machine));
-    let info = Info {
-        utsname: utsname.0,
-        crash_time: kernel.identity().crash_time.unwrap_or(0),
-        page_size: kernel.page_size(),
-        max_mapnr: selection.kept.len(),
-        cpus: notes.cpus,
-        phys_base: kernel.phys_base(),
-        level: selection.level,
-        compression_flag: options.compression.flag(),
-        notes_size: notes.size,
-        vmcoreinfo: notes
-            .vmcoreinfo
-            .as_ref()
-            .map(|(at, text)| (*at, text.len() as u64)),
-        read_notes: &|at, buf| core.read_notes(at, buf),
-    };
-    let mut writer =
-        Writer::begin(out, &info, &selection.exists, &selection.kept).map_err(DumpError::Output)?;
-    let mut copied = copy::copy(
+    writer
+        .start(&info, counts.kept)
+        .map_err(DumpError::Output)?;
+    let job = copy::Job {
         core,
-        kernel.page_size(),
-        &selection,
+        page_size: kernel.page_size(),
+        level: selector.level,
         options,
-        &mut writer,
-        observer,
-    )?;
+        threads: budget.threads,
+        total: counts.kept,
+    };
+    let mut copied = copy::copy(&job, &mut windows, &mut writer, observer)?;
     if let Some(origin) = core.origin().filter(|_| copied.failed.is_none()) {
         copied.failed = writer.append_erased(&origin.erased).err();
     }
     // The pages must be safe before the mark goes.
-    let reason = partial_reason(kernel, &selection, &copied, kept)
+    let reason = partial_reason(kernel, &selector, &copied, counts.kept)
         .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
     let written = writer.bytes();
     let (reason, bytes, crc32) = match writer.finish(reason.is_none()) {
@@ -204,25 +194,60 @@ pub fn dump(
             (Some(reason), written, None)
         }
     };
+    let mut warnings = std::mem::take(&mut selector.warnings);
+    warnings.extend(select::unjudged(counts.scanned));
     Ok(Summary {
         outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
         pages: PageCounts {
-            total: selection.exists.count(),
-            kept,
+            total: counts.exist,
+            kept: counts.kept,
             zero: copied.zero,
             unreadable: copied.unreadable,
-            dropped: selection.dropped,
+            dropped: counts.scanned.dropped,
         },
         bytes,
         crc32,
-        level: selection.level,
-        warnings: selection.warnings,
+        level: selector.level,
+        warnings,
     })
+}
+
+/// What the headers say.
+fn info<'a>(
+    kernel: &DeadKernel,
+    selector: &Selector<'_>,
+    options: &Options,
+    read_notes: &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+) -> Info<'a> {
+    let core = kernel.core();
+    let notes = core.notes();
+    let machine = kernel.arch().map_or("unknown", |a| a.name());
+    let release = kernel.identity().release.as_deref().unwrap_or("unknown");
+    let utsname = kernel
+        .utsname()
+        .cloned()
+        .unwrap_or_else(|| Utsname::made_up(release, machine));
+    Info {
+        utsname: utsname.0,
+        crash_time: kernel.identity().crash_time.unwrap_or(0),
+        page_size: kernel.page_size(),
+        max_mapnr: selector.max_mapnr,
+        cpus: notes.cpus,
+        phys_base: kernel.phys_base(),
+        level: selector.level,
+        compression_flag: options.compression.flag(),
+        notes_size: notes.size,
+        vmcoreinfo: notes
+            .vmcoreinfo
+            .as_ref()
+            .map(|(at, text)| (*at, text.len() as u64)),
+        read_notes,
+    }
 }
 
 fn partial_reason(
     kernel: &DeadKernel,
-    selection: &Selection,
+    selector: &Selector<'_>,
     copied: &copy::Copied,
     kept: u64,
 ) -> Option<String> {
@@ -238,106 +263,9 @@ fn partial_reason(
             kernel.core().warnings().join("; ")
         ));
     }
-    if selection.left_out.is_some() {
-        return selection.left_out.clone();
+    if selector.left_out.is_some() {
+        return selector.left_out.clone();
     }
     (copied.unreadable != 0)
         .then(|| format!("{} of {kept} pages could not be read", copied.unreadable))
 }
-
-/// Decides which pages are kept, with as much of the level as the kernel can be understood for.
-fn select(
-    kernel: &DeadKernel,
-    options: &Options,
-    observer: &mut dyn Observer,
-) -> Result<Selection, DumpError> {
-    let page = kernel.page_size();
-    let core = kernel.core();
-    let mut max_mapnr = filter::max_mapnr(core, page);
-    let mut warnings = Vec::new();
-    let reader = core.reader(options.mmap);
-    // What the dump that is read was written without stays out.
-    let before = core.origin().map_or(DumpLevel::NONE, |o| {
-        DumpLevel::new(o.level).unwrap_or(DumpLevel::NONE)
-    });
-    let asked = options.level.with(before);
-    let judged = kernel
-        .judging(&reader, asked, options.strict, max_mapnr)
-        .map_err(|why| {
-            if options.level.bits() > 1 {
-                let what = if core.origin().is_some() {
-                    " of the dump"
-                } else {
-                    ""
-                };
-                warnings.push(format!("all pages{what} are kept: {why}"));
-            }
-        })
-        .ok();
-    let end = judged.as_ref().and_then(|(_, map, _)| map.end);
-    if let Some(end) = end.filter(|end| *end < max_mapnr) {
-        warnings.push(format!(
-            "memory from page {end:#x} on is not dumped: the kernel has no struct pages for it"
-        ));
-        max_mapnr = end;
-    }
-    let mut left_out = None;
-    let limit = affordable();
-    if max_mapnr > limit {
-        max_mapnr = filter::max_mapnr_below(core, page, limit);
-        left_out = Some(format!(
-            "memory from page {max_mapnr:#x} on is left out: its bitmaps do not fit"
-        ));
-    }
-    let memory = || DumpError::Memory("the bitmaps");
-    let mut exists = Bitmap::new(max_mapnr).ok_or_else(memory)?;
-    filter::set_existing(core, page, &mut exists);
-    let mut kept = Bitmap::new(max_mapnr).ok_or_else(memory)?;
-    filter::set_dumpable(core, page, &mut kept);
-    let mut scanned = filter::Scanned::default();
-    let mut level = asked.zero_only();
-    if let Some((virt, map, rules)) = judged {
-        level = rules.level();
-        warnings.extend(rules.warnings.iter().cloned());
-        if map.nonsense != 0 {
-            warnings.push(format!(
-                "{} memory sections have nonsense addresses; their pages are kept",
-                map.nonsense
-            ));
-        }
-        if rules.need_scan() {
-            scanned = filter::scan(core, &virt, &map, &rules, page, &mut kept, &mut |pfn| {
-                observer.progress("scan", pfn.min(max_mapnr), max_mapnr);
-            });
-        }
-    }
-    if scanned.unjudged != 0 {
-        warnings.push(format!(
-            "{} pages are kept because their struct pages cannot be read",
-            scanned.unjudged
-        ));
-    }
-    Ok(Selection {
-        left_out,
-        exists,
-        kept,
-        level: level.with(before),
-        dropped: scanned.dropped,
-        warnings,
-    })
-}
-
-/// Bitmaps larger than this are not made, whatever memory there is: 16 TiB of 4 KiB pages.
-const MAX_BITMAPS: u64 = 1 << 30;
-
-/// The number of pages whose two bitmaps fit into half of the memory that is available: segments at absurd addresses must not
-/// end the capture by the OOM killer.
-fn affordable() -> u64 {
-    let bytes = crate::procfs::memory_kb().map_or(MAX_BITMAPS, |(_, available)| {
-        available.saturating_mul(512).min(MAX_BITMAPS)
-    });
-    bytes * 4
-}
-
-/// What judging needs: virtual memory, the section table, the rules.
-type Judging<'a> = (crate::kernel::virt::VirtMem<'a>, MemMap, PageRules);

@@ -93,7 +93,7 @@ pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Opened, DumpError> {
         files.push(opened.file);
         cut = cut.or(opened.cut);
     }
-    let mut dump = Dump::open_set(files, super::affordable())?;
+    let mut dump = Dump::open_set(files, super::select::affordable())?;
     if let Some(why) = cut {
         dump.set_truncated(why);
     }

@@ -1,10 +1,13 @@
 //! One bit per page frame number, in the order of the file: bit 0 of byte 0 is pfn 0.
 
-/// A set of pfns below a limit.
+/// A set of pfns below a limit: of all of them, or of a window.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bitmap {
     words: Vec<u64>,
-    len: u64,
+    /// Number of the first word.
+    first: u64,
+    /// One past the last pfn that fits.
+    end: u64,
 }
 
 impl Bitmap {
@@ -15,49 +18,68 @@ impl Bitmap {
         let mut words = Vec::new();
         words.try_reserve_exact(count).ok()?;
         words.resize(count, 0);
-        Some(Self { words, len })
+        Some(Self {
+            words,
+            first: 0,
+            end: len,
+        })
+    }
+
+    /// Empties the set and makes it a window that begins at pfn `start`, a multiple of 64, and ends at `end`, which must not be further
+    /// away than the limit that the set was made with.
+    pub fn move_to(&mut self, start: u64, end: u64) {
+        self.words.fill(0);
+        self.first = start / 64;
+        let room = (self.first + self.words.len() as u64).saturating_mul(64);
+        self.end = end.min(room);
     }
 
     /// The limit: pfns are below it.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.len
+        self.end
+    }
+
+    /// The smallest pfn that fits.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.first * 64
     }
 
     /// No pfn fits in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.end <= self.start()
+    }
+
+    /// The word of `pfn`, which is not below the window.
+    fn word(&self, pfn: u64) -> usize {
+        index(pfn / 64 - self.first)
     }
 
     /// Whether `pfn` is in the set.
     #[must_use]
     pub fn get(&self, pfn: u64) -> bool {
-        pfn < self.len && self.words[index(pfn / 64)] >> (pfn % 64) & 1 != 0
+        (self.start()..self.end).contains(&pfn) && self.words[self.word(pfn)] >> (pfn % 64) & 1 != 0
     }
 
-    /// Adds the pfns from `start` up to but not including `end`; what is beyond the limit is left out.
+    /// Adds the pfns from `start` up to but not including `end`; what is outside is left out.
     pub fn set_range(&mut self, start: u64, end: u64) {
-        for_words(start, end.min(self.len), |word, mask| {
-            self.words[word] |= mask
+        let first = self.first;
+        for_words(start.max(self.start()), end.min(self.end), |word, mask| {
+            self.words[index(word - first)] |= mask
         });
     }
 
     /// Removes the pfns from `start` up to but not including `end` and says how many of them were in the set.
     pub fn clear_range(&mut self, start: u64, end: u64) -> u64 {
-        let mut cleared = 0;
-        for_words(start, end.min(self.len), |word, mask| {
-            cleared += u64::from((self.words[word] & mask).count_ones());
-            self.words[word] &= !mask;
+        let (mut cleared, first) = (0, self.first);
+        for_words(start.max(self.start()), end.min(self.end), |word, mask| {
+            let word = &mut self.words[index(word - first)];
+            cleared += u64::from((*word & mask).count_ones());
+            *word &= !mask;
         });
         cleared
-    }
-
-    /// Lowers the limit and removes what is above it.
-    pub fn shrink(&mut self, len: u64) {
-        self.clear_range(len, self.len);
-        self.len = self.len.min(len);
-        self.words.truncate(index(self.len.div_ceil(64)));
     }
 
     /// How many pfns are in the set.
@@ -69,42 +91,27 @@ impl Bitmap {
     /// The smallest pfn in the set that is not below `pfn`.
     #[must_use]
     pub fn next(&self, pfn: u64) -> Option<u64> {
-        if pfn >= self.len {
+        let pfn = pfn.max(self.start());
+        if pfn >= self.end {
             return None;
         }
-        let mut word = index(pfn / 64);
+        let mut word = self.word(pfn);
         let mut bits = self.words[word] & (u64::MAX << (pfn % 64));
         while bits == 0 {
             word += 1;
             bits = *self.words.get(word)?;
         }
-        Some(word as u64 * 64 + u64::from(bits.trailing_zeros()))
-    }
-
-    /// The smallest pfn from `pfn` on that is not in the set; the limit when there is none.
-    #[must_use]
-    pub fn next_clear(&self, pfn: u64) -> u64 {
-        let mut word = index(pfn / 64);
-        let mut mask = u64::MAX << (pfn % 64);
-        while let Some(bits) = self.words.get(word) {
-            let clear = !bits & mask;
-            if clear != 0 {
-                return (word as u64 * 64 + u64::from(clear.trailing_zeros())).min(self.len);
-            }
-            mask = u64::MAX;
-            word += 1;
-        }
-        self.len
+        Some(self.start() + word as u64 * 64 + u64::from(bits.trailing_zeros()))
     }
 
     /// The smallest pfn of `pfn..end` that is not in the set; `end` when there is none. At least `pfn + 1` for a pfn in the set.
     #[must_use]
     pub fn next_clear_below(&self, pfn: u64, end: u64) -> u64 {
         let mut at = pfn;
-        while at < end {
+        while at < end && at >= self.start() {
             let ones = self
                 .words
-                .get(index(at / 64))
+                .get(self.word(at))
                 .map_or(0, |word| (word >> (at % 64)).trailing_ones());
             at += u64::from(ones);
             if ones == 0 || !at.is_multiple_of(64) {
@@ -114,47 +121,53 @@ impl Bitmap {
         at.min(end)
     }
 
+    /// The smallest pfn from `pfn` on that is not in the set; the limit when there is none.
+    #[must_use]
+    pub fn next_clear(&self, pfn: u64) -> u64 {
+        self.next_clear_below(pfn, self.end).max(pfn.min(self.end))
+    }
+
     /// How many pfns of `start..end` are in the set.
     #[must_use]
     pub fn count_range(&self, start: u64, end: u64) -> u64 {
         let mut count = 0;
-        for_words(start, end.min(self.len), |word, mask| {
-            count += u64::from((self.words[word] & mask).count_ones());
+        for_words(start.max(self.start()), end.min(self.end), |word, mask| {
+            count += u64::from((self.words[index(word - self.first)] & mask).count_ones());
         });
         count
     }
 
-    /// Makes this set a copy of `other`, as far as its limit goes.
+    /// Makes this set a copy of `other`, as far as both go.
     pub fn copy_from(&mut self, other: &Self) {
-        self.words.fill(0);
-        for (word, from) in self.words.iter_mut().zip(&other.words) {
-            *word = *from;
+        for (word, number) in self.words.iter_mut().zip(self.first..) {
+            let from = number.checked_sub(other.first);
+            let from = from.and_then(|at| other.words.get(index(at)));
+            *word = from.copied().unwrap_or(0);
         }
-        if let Some(last) = self
-            .words
-            .last_mut()
-            .filter(|_| !self.len.is_multiple_of(64))
-        {
-            *last &= u64::MAX >> (64 - self.len % 64);
-        }
+        let end = self.end;
+        self.end = (self.first + self.words.len() as u64).saturating_mul(64);
+        self.clear_range(end, self.end);
+        self.end = end;
     }
 
-    /// Sets the bits of `bytes`, which stand for the pfns from `8 * at` on; bits beyond the limit are left out. `false` when such a
+    /// Sets the bits of `bytes`, which stand for the pfns from `8 * at` on; bits outside are left out. `false` when such a
     /// bit is set.
     pub fn load_bytes(&mut self, at: u64, bytes: &[u8]) -> bool {
         let mut inside = true;
         for (byte, offset) in bytes.iter().zip(at..) {
-            let left = self.len.saturating_sub(offset.saturating_mul(8)).min(8);
+            let left = self.end.saturating_sub(offset.saturating_mul(8)).min(8);
             let beyond = if left == 8 { 0 } else { u8::MAX << left };
             inside &= byte & beyond == 0;
-            if let Some(word) = self.words.get_mut(index(offset / 8)) {
-                *word |= u64::from(byte & !beyond) << (offset % 8 * 8);
+            let word = (offset / 8).checked_sub(self.first);
+            match word.and_then(|word| self.words.get_mut(index(word))) {
+                Some(word) => *word |= u64::from(byte & !beyond) << (offset % 8 * 8),
+                None => inside &= *byte == 0,
             }
         }
         inside
     }
 
-    /// The smallest pfn that is here but not in `other`.
+    /// The smallest pfn that is here but not in `other`; both begin at the same pfn.
     #[must_use]
     pub fn first_not_in(&self, other: &Self) -> Option<u64> {
         let words = self
@@ -165,25 +178,32 @@ impl Bitmap {
             .map(|(a, b)| a & !b)
             .enumerate()
             .find(|(_, bits)| *bits != 0)?;
-        Some(word as u64 * 64 + u64::from(bits.trailing_zeros()))
+        Some(self.start() + word as u64 * 64 + u64::from(bits.trailing_zeros()))
     }
 
-    /// Fills `buf` with the bytes of the map from byte `at` on; beyond its end they are zeros.
+    /// Its words: bit 0 of the first one is [`Bitmap::start`].
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Fills `buf` with the bytes of the map from byte `at` on; outside they are zeros.
     pub fn copy_bytes(&self, at: u64, buf: &mut [u8]) {
         for (byte, offset) in buf.iter_mut().zip(at..) {
-            let word = self.words.get(index(offset / 8)).copied().unwrap_or(0);
-            *byte = word.to_le_bytes()[index(offset % 8)];
+            let word = (offset / 8).checked_sub(self.first);
+            let word = word.and_then(|word| self.words.get(index(word)));
+            *byte = word.copied().unwrap_or(0).to_le_bytes()[index(offset % 8)];
         }
     }
 }
 
-/// Calls `f` with each word and the mask of the bits of `start..end` in it.
-fn for_words(start: u64, end: u64, mut f: impl FnMut(usize, u64)) {
+/// Calls `f` with the number of each word and the mask of the bits of `start..end` in it.
+fn for_words(start: u64, end: u64, mut f: impl FnMut(u64, u64)) {
     let mut at = start;
     while at < end {
         let stop = (at - at % 64).saturating_add(64).min(end);
         let mask = (u64::MAX << (at % 64)) & (u64::MAX >> ((64 - stop % 64) % 64));
-        f(index(at / 64), mask);
+        f(at / 64, mask);
         at = stop;
     }
 }
@@ -245,8 +265,28 @@ mod tests {
                 let clear = (pfn..len).find(|p| !set.contains(p)).unwrap_or(len);
                 prop_assert_eq!(map.next_clear(pfn), clear);
             }
-            map.shrink(len / 2);
-            prop_assert_eq!(map.count(), set.range(..len / 2).count() as u64);
+            // A window is the set as far as it goes.
+            let (start, end) = (len / 3 / 64 * 64, len - len / 4);
+            let mut window = Bitmap::new(len).unwrap();
+            window.set_range(0, len);
+            window.move_to(start, end);
+            prop_assert_eq!(window.count(), 0);
+            window.copy_from(&map);
+            let inside: Vec<_> = set.iter().copied().filter(|p| (start..end).contains(p)).collect();
+            prop_assert_eq!(window.count(), inside.len() as u64);
+            prop_assert_eq!(window.next(0), inside.first().copied());
+            prop_assert_eq!(window.count_range(0, len), inside.len() as u64);
+            let mut bytes = [0; 64];
+            window.copy_bytes(0, &mut bytes);
+            let mut again = Bitmap::new(len).unwrap();
+            again.move_to(start, end);
+            again.set_range(0, len);
+            prop_assert_eq!(again.clear_range(0, len), end.saturating_sub(start));
+            prop_assert!(again.load_bytes(0, &bytes));
+            for pfn in 0..len + 70 {
+                prop_assert_eq!(window.get(pfn), inside.contains(&pfn));
+                prop_assert_eq!(again.get(pfn), inside.contains(&pfn));
+            }
         }
     }
 }

@@ -83,6 +83,14 @@ pub trait Out: Sync {
         Ok(())
     }
 
+    /// Fills `buf` with what was written at `offset` before.
+    ///
+    /// # Errors
+    /// As read(2), and always where nothing can be read back.
+    fn read_back(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Whether this is a stream: what was written cannot be seen or cut again, and what is reserved or cut does nothing.
     fn is_stream(&self) -> bool {
         false

@@ -251,6 +251,10 @@ impl Out for FileOut {
         }
     }
 
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
     fn sync(&self) -> io::Result<()> {
         match self.file.sync_data() {
             // /dev/null and pipes have nothing to sync.

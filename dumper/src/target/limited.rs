@@ -74,6 +74,10 @@ impl Out for Limited<'_> {
         self.inner.sync()
     }
 
+    fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.inner.read_back(offset, buf)
+    }
+
     fn is_stream(&self) -> bool {
         self.inner.is_stream()
     }

@@ -99,6 +99,7 @@ fn options(compression: Compression) -> Options {
         threads: 0,
         mmap: false,
         strict: false,
+        window: None,
     }
 }
 

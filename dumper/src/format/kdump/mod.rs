@@ -18,4 +18,4 @@ mod writer;
 pub use bits::{INCOMPLETE, PageDesc};
 pub use reader::{Dump, ReadError};
 pub use verify::{PageError, Verified};
-pub use writer::{Info, Place, Writer};
+pub use writer::{Info, Map, Place, Writer};

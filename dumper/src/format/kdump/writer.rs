@@ -1,9 +1,10 @@
 //! Writing a kdump-compressed file, so that it is a valid dump marked incomplete from the first flush on.
 //!
-//! Descriptors and data are two streams that grow side by side. Data go out before the descriptors that point at them; a
-//! descriptor that was never written is all zeros, which readers take for a lost page. The last write of a complete dump takes the
-//! mark out of the header. On a stream, which is cut off when it is not whole, the mark is only written when it is needed. The text
-//! of what was erased comes after the data, then the sub header is written again with its place.
+//! The bitmaps come first, as a whole or in windows, then the headers. Descriptors and data are two streams that grow side by side.
+//! Data go out before the descriptors that point at them; a descriptor that was never written is all zeros, which readers take for
+//! a lost page. The last write of a complete dump takes the mark out of the header. On a stream, which is cut off when it is not
+//! whole, the mark is only written when it is needed. The text of what was erased comes after the data, then the sub header is
+//! written again with its place.
 
 use super::bits::{Header, INCOMPLETE, PageDesc, SIGNATURE, SubHeader, VERSION};
 use crate::addr::PageSize;
@@ -97,6 +98,15 @@ pub enum Place {
     Lost,
 }
 
+/// One of the two bitmaps.
+#[derive(Clone, Copy, Debug)]
+pub enum Map {
+    /// Pages that exist.
+    Exists,
+    /// Pages in the file.
+    Kept,
+}
+
 /// The writer.
 pub struct Writer<'a> {
     out: &'a dyn Out,
@@ -104,7 +114,8 @@ pub struct Writer<'a> {
     sub: SubHeader,
     /// The notes.
     notes: Stream,
-    maps: Stream,
+    exists: Stream,
+    kept: Stream,
     descs: Stream,
     descs_size: u64,
     data: Stream,
@@ -113,16 +124,28 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Writes headers, notes and bitmaps, and reserves room for the descriptors.
+    /// Writes bitmaps that are whole, and what comes before and after them.
     ///
     /// # Errors
-    /// As the output; EFBIG when a count does not fit the format.
+    /// As [`Writer::layout`], [`Writer::map`] and [`Writer::start`].
     pub fn begin(
         out: &'a dyn Out,
         info: &Info<'_>,
         exists: &Bitmap,
         kept: &Bitmap,
     ) -> io::Result<Self> {
+        let mut writer = Self::layout(out, info)?;
+        writer.map(Map::Exists, exists)?;
+        writer.map(Map::Kept, kept)?;
+        writer.start(info, kept.count())?;
+        Ok(writer)
+    }
+
+    /// Finds out where everything is; nothing is written.
+    ///
+    /// # Errors
+    /// EFBIG when a count does not fit the format.
+    pub fn layout(out: &'a dyn Out, info: &Info<'_>) -> io::Result<Self> {
         let too_big = || io::Error::from_raw_os_error(libc::EFBIG);
         let block = info.page_size.bytes() as u64;
         let sub_blocks = (size_of::<SubHeader>() as u64 + info.notes_size).div_ceil(block);
@@ -147,31 +170,84 @@ impl<'a> Writer<'a> {
         };
         let maps_at = (1 + sub_blocks) * block;
         let descs_at = maps_at + 2 * half * block;
-        let descs_size = kept.count() * size_of::<PageDesc>() as u64;
-        out.reserve(descs_at + descs_size)?;
-        let mut writer = Self {
+        Ok(Self {
             out,
             header,
             sub: sub_header(info, block),
             notes: Stream::at(block + size_of::<SubHeader>() as u64),
-            maps: Stream::at(maps_at),
+            exists: Stream::at(maps_at),
+            kept: Stream::at(maps_at + half * block),
             descs: Stream::at(descs_at),
-            descs_size,
-            data: Stream::at(descs_at + descs_size),
+            descs_size: 0,
+            data: Stream::at(descs_at),
             block,
             crc_known: true,
+        })
+    }
+
+    /// Writes a window of a bitmap: the next one, and the first one begins at 0. Windows without a page are holes.
+    ///
+    /// # Errors
+    /// As the output.
+    pub fn map(&mut self, which: Map, map: &Bitmap) -> io::Result<()> {
+        let stream = match which {
+            Map::Exists => &mut self.exists,
+            Map::Kept => &mut self.kept,
         };
-        writer.write_header(if out.is_stream() { 0 } else { INCOMPLETE })?;
-        writer.write_sub_header()?;
-        writer.write_notes(info)?;
-        writer.write_map(exists, half * block)?;
-        writer.write_map(kept, half * block)?;
-        // Readers map the bitmaps and read descriptors at once: the file must reach that far even if no page is ever written.
-        out.set_len(descs_at + descs_size)?;
-        if info.level.shares_zero_pages() {
-            writer.data.append(out, &vec![0; info.page_size.bytes()])?;
+        let end = map.len().div_ceil(8);
+        let mut at = map.start() / 8;
+        stream.skip_to(at);
+        if map.next(at * 8).is_none() {
+            stream.skip_to(end);
+            return Ok(());
         }
-        Ok(writer)
+        let mut buf = vec![0; BLOCK.min(usize::try_from(end - at).unwrap_or(BLOCK))];
+        while at < end {
+            let part = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
+            map.copy_bytes(at, &mut buf[..part]);
+            stream.append(self.out, &buf[..part])?;
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    /// Fills `map` with what was written of a bitmap in its place.
+    ///
+    /// # Errors
+    /// As the output.
+    pub fn read_kept(&self, map: &mut Bitmap) -> io::Result<()> {
+        let mut buf = vec![0; BLOCK];
+        let (mut at, end) = (map.start() / 8, map.len().div_ceil(8).min(self.kept.len));
+        while at < end {
+            let part = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
+            self.out.read_back(self.kept.start + at, &mut buf[..part])?;
+            map.load_bytes(at, &buf[..part]);
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes what comes before the bitmaps, and reserves room for the descriptors of `kept` pages.
+    ///
+    /// # Errors
+    /// As the output.
+    pub fn start(&mut self, info: &Info<'_>, kept: u64) -> io::Result<()> {
+        self.exists.skip_to(self.kept.start - self.exists.start);
+        self.kept.skip_to(self.descs.start - self.kept.start);
+        self.descs_size = kept * size_of::<PageDesc>() as u64;
+        let end = self.descs.start + self.descs_size;
+        self.data = Stream::at(end);
+        self.out.reserve(end)?;
+        // Readers map the bitmaps and read descriptors at once: the file must reach that far even if no page is ever written.
+        self.out.set_len(end)?;
+        self.write_header(if self.out.is_stream() { 0 } else { INCOMPLETE })?;
+        self.write_sub_header()?;
+        self.write_notes(info)?;
+        if info.level.shares_zero_pages() {
+            self.data
+                .append(self.out, &vec![0; info.page_size.bytes()])?;
+        }
+        Ok(())
     }
 
     fn write_header(&mut self, incomplete: u32) -> io::Result<()> {
@@ -199,19 +275,7 @@ impl<'a> Writer<'a> {
             self.notes.append(self.out, &buf[..part])?;
             at += part as u64;
         }
-        self.notes.skip_to(self.maps.start - self.notes.start);
-        Ok(())
-    }
-
-    fn write_map(&mut self, map: &Bitmap, size: u64) -> io::Result<()> {
-        let mut buf = vec![0; BLOCK.min(usize::try_from(size).unwrap_or(BLOCK))];
-        let mut at = 0;
-        while at < size {
-            let part = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
-            map.copy_bytes(at, &mut buf[..part]);
-            self.maps.append(self.out, &buf[..part])?;
-            at += part as u64;
-        }
+        self.notes.skip_to(self.exists.start - self.notes.start);
         Ok(())
     }
 
@@ -296,7 +360,13 @@ impl<'a> Writer<'a> {
         first.skip_to(self.block);
         first.crc.update(self.sub.as_bytes());
         let mut crc = first.crc;
-        for part in [&self.notes, &self.maps, &self.descs, &self.data] {
+        for part in [
+            &self.notes,
+            &self.exists,
+            &self.kept,
+            &self.descs,
+            &self.data,
+        ] {
             crc.combine(&part.crc);
         }
         Ok((end, self.crc_known.then(|| crc.finalize())))

@@ -216,6 +216,7 @@ impl Capture<'_> {
             },
             mmap: !careful,
             strict: false,
+            window: None,
         };
         let start = Instant::now();
         let mut watch = Watch::new(self.context, pending.out());

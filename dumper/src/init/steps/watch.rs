@@ -45,8 +45,12 @@ impl<'a> Watch<'a> {
     }
 
     fn finish(&mut self) {
-        if !self.phase.is_empty() {
-            self.done.push((self.phase, self.since.elapsed()));
+        let took = self.since.elapsed();
+        // Phases that take turns count as one each.
+        match self.done.iter_mut().find(|(name, _)| *name == self.phase) {
+            Some((_, sum)) => *sum += took,
+            None if self.phase.is_empty() => {}
+            None => self.done.push((self.phase, took)),
         }
     }
 
