@@ -20,7 +20,7 @@ _baredump() {
     else
         case $verb:$prev in
         dump:-d | dump:--level | -*:-d | -*:--level) words=$(echo {0..31}) ;;
-        dump:--compress | -*:--compress) words='zstd zlib lzo snappy none' ;;
+        dump:--compress | -*:--compress) words='zstd zstd-fast zlib lzo snappy none' ;;
         dump:--format | -*:--format) words='kdump elf raw' ;;
         dump:--stream | -*:--stream) words='lz4 zstd' ;;
         dump:--message-level | -*:--message-level) words=$(echo {0..31}) ;;

@@ -39,7 +39,7 @@ A stream (-F, --stream) goes to standard output without DUMPFILE or with '-'; to
   -c                       compress pages with zlib
   -l                       compress pages with LZO
   -p                       compress pages with snappy
-      --compress NAME      zstd, zlib, lzo, snappy or none
+      --compress NAME      zstd, zstd-fast, zlib, lzo, snappy or none
       --format NAME        kdump (default), elf, or raw: the vmcore byte for byte, whatever the level
   -E                       --format elf
   -F, --flatten            write a flattened stream, from which 'baredump rearrange' restores the file

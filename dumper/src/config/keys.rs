@@ -100,7 +100,8 @@ const KEYS: &[(&str, Setter)] = &[
     ("compress", |c, v| {
         put(
             &mut c.compress,
-            compression(v).ok_or_else(|| "zstd, zlib, lzo, snappy or none is needed".into()),
+            compression(v)
+                .ok_or_else(|| "zstd, zstd-fast, zlib, lzo, snappy or none is needed".into()),
         )
     }),
     ("threads", |c, v| {
