@@ -11,6 +11,7 @@ pub mod cmdline;
 pub mod compress;
 pub mod cpio;
 pub mod decompress;
+pub mod estimate;
 pub mod firmware;
 pub mod image;
 pub mod kconfig;

@@ -281,8 +281,14 @@ impl<'a> Search<'a> {
                 other => Err(anyhow::anyhow!("{other}")),
             };
             run.forget_disk();
+            let stumbled = run
+                .lines
+                .iter()
+                .any(|line| OOPS.iter().any(|word| line.text.contains(word)));
+            let again = verdict.is_err() && (run.outcome.repeatable() || stumbled);
             let (word, text) = match &verdict {
                 Ok(fact) => ("complete", fact.clone()),
+                Err(error) if again => ("again", format!("the emulator: {error:#}")),
                 Err(error) => ("fails", format!("{error:#}")),
             };
             say(&format!(
@@ -290,11 +296,7 @@ impl<'a> Search<'a> {
                 self.case.name,
                 start.elapsed().as_secs_f64()
             ));
-            let stumbled = run
-                .lines
-                .iter()
-                .any(|line| OOPS.iter().any(|word| line.text.contains(word)));
-            if verdict.is_ok() || !(run.outcome.repeatable() || stumbled) {
+            if !again {
                 return Ok(verdict.is_ok());
             }
         }

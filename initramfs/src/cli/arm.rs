@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let root = Path::new("/");
-    let kernel = find_kernel(args)?;
+    let kernel = find_kernel(args.kernel.as_deref(), args.kernel_release.as_deref())?;
     let path = match &args.image {
         Some(path) => path.clone(),
         None => host::image_path(&kernel.header.release),
@@ -88,11 +88,12 @@ fn print(line: &CommandLine) {
     list("added", &line.added);
 }
 
-fn find_kernel(args: &Args) -> Result<Kernel> {
-    if let Some(path) = &args.kernel {
+/// The kernel image that is named, or that of a release.
+pub(super) fn find_kernel(path: Option<&Path>, release: Option<&str>) -> Result<Kernel> {
+    if let Some(path) = path {
         return Ok(Kernel::open(path)?);
     }
-    let release = host::release(args.kernel_release.as_deref())?;
+    let release = host::release(release)?;
     let places = Kernel::places(&release, host::machine_id().as_deref());
     let Some(path) = places.iter().find(|path| path.is_file()) else {
         let searched: Vec<_> = places

@@ -2,6 +2,7 @@
 
 mod arm;
 mod disarm;
+mod estimate;
 mod host;
 mod image;
 mod status;
@@ -41,6 +42,7 @@ enum Verb {
     Arm(arm::Args),
     Disarm(disarm::Args),
     Status(status::Args),
+    Estimate(estimate::Args),
 }
 
 /// Does what the command line asks for.
@@ -50,6 +52,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Arm(args) => arm::run(&args),
         Verb::Disarm(args) => disarm::run(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Estimate(args) => estimate::run(&args),
     };
     result.unwrap_or_else(|err| {
         eprintln!("baredumpctl: {err:#}");

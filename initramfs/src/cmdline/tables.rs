@@ -230,6 +230,10 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "frees 8.9 MB on Linux 6.1 while the image is unpacked",
     ),
     (
+        "cryptomgr.notests",
+        "self-tests of checksums start dozens of threads while the image is unpacked",
+    ),
+    (
         "lsm=lockdown",
         "access rules that nobody needs here take 0.4 MB; lockdown stays as it is",
     ),

@@ -3,6 +3,9 @@
 use crate::fetch::Kernel;
 use crate::lab::{Lab, say};
 use anyhow::{Context, Result};
+use initramfs::estimate::Machine;
+use initramfs::kconfig::KernelConfig;
+use initramfs::{image, loader};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,19 +26,38 @@ pub(super) struct Floor {
     pub(super) floor: u32,
     /// Release of the capture kernel.
     pub(super) release: String,
-    /// Bytes of the compressed image.
+    /// What `estimate` looks at: bytes of the kernel, the room that it unpacks itself in, whether it is built to be small; bytes of the
+    /// image, of its files, of its modules.
+    pub(super) kernel: u64,
+    pub(super) init_size: u64,
+    pub(super) tiny: bool,
     pub(super) image: u64,
+    pub(super) unpacked: u64,
+    pub(super) modules: u64,
 }
 
 impl Floor {
     pub(super) fn new(name: &str, floor: u32, kernel: &Kernel, image: &Path) -> Result<Self> {
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+        let bytes = read(image)?;
+        let config = KernelConfig::read(&kernel.config)?;
+        let mut machine = Machine {
+            page_size: 4096,
+            ..Machine::default()
+        };
+        let header = loader::Kernel::open(&kernel.vmlinuz)?.header;
+        machine.set_kernel(&header, &read(&kernel.vmlinuz)?);
+        machine.set_image(bytes.len() as u64, &image::unpack(&bytes)?);
         Ok(Self {
             name: name.to_owned(),
             floor,
             release: kernel.release.clone(),
-            image: fs::metadata(image)
-                .with_context(|| image.display().to_string())?
-                .len(),
+            kernel: machine.kernel,
+            init_size: machine.init_size,
+            tiny: config.is_builtin("CONFIG_SLUB_TINY"),
+            image: machine.image,
+            unpacked: machine.unpacked,
+            modules: machine.modules,
         })
     }
 }
@@ -76,10 +98,19 @@ impl Floors {
 
     /// toml is here without its writer.
     fn text(&self) -> String {
-        let floors = self.floor.iter().map(|floor| {
+        let floors = self.floor.iter().map(|one| {
             format!(
-                "\n[[floor]]\nname = \"{}\"\nfloor = {}\nrelease = \"{}\"\nimage = {}\n",
-                floor.name, floor.floor, floor.release, floor.image
+                "\n[[floor]]\nname = \"{}\"\nfloor = {}\nrelease = \"{}\"\nkernel = {}\ninit_size = {}\ntiny = {}\n\
+                 image = {}\nunpacked = {}\nmodules = {}\n",
+                one.name,
+                one.floor,
+                one.release,
+                one.kernel,
+                one.init_size,
+                one.tiny,
+                one.image,
+                one.unpacked,
+                one.modules
             )
         });
         HEAD.to_owned() + &floors.collect::<String>()
@@ -100,7 +131,12 @@ mod tests {
             name: name.into(),
             floor,
             release: "6.1.0-50-cloud-amd64".into(),
+            kernel: 48_000_000,
+            init_size: 54_000_000,
+            tiny: false,
             image: 1_000_000,
+            unpacked: 3_000_000,
+            modules: 100_000,
         };
         let mut floors = Floors::default();
         floors.set(floor("6.12", 72));
