@@ -196,19 +196,26 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_the_fragment_has_a_reason() {
-        let fragment = include_str!("../../kernel-config/x86_64.config");
-        let mut reason = false;
-        for (number, line) in fragment.lines().enumerate() {
-            reason = match line {
-                "" => false,
-                line if line.starts_with('#') => true,
-                line => {
-                    assert!(line.starts_with("CONFIG_"), "line {}", number + 1);
-                    assert!(reason, "line {} has no reason before it", number + 1);
-                    reason
-                }
-            };
+    fn each_line_of_the_fragments_has_a_reason() {
+        for fragment in [
+            include_str!("../../kernel-config/x86_64.config"),
+            include_str!("../../kernel-config/arm64.config"),
+        ] {
+            let mut reason = false;
+            for (number, line) in fragment.lines().enumerate() {
+                reason = !line.is_empty() && (reason || line.starts_with('#'));
+                let option = line.starts_with("CONFIG_");
+                assert!(
+                    option || line.is_empty() || line.starts_with("# "),
+                    "line {}",
+                    number + 1
+                );
+                assert!(
+                    !option || reason,
+                    "line {} has no reason before it",
+                    number + 1
+                );
+            }
         }
     }
 }
