@@ -4,7 +4,7 @@
 //! atomically at the end. Text of the dead kernel is bounded here; control characters are escaped by JSON.
 
 use crate::compress::Compression;
-use crate::dump::PageCounts;
+use crate::dump::{Budget, PageCounts};
 use crate::filter::DumpLevel;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,8 @@ pub struct Report {
     pub compression: Compression,
     /// Memory of the capture kernel.
     pub memory: Memory,
+    /// What memory the dump was allowed.
+    pub budget: Option<Budget>,
     /// The other files of the directory.
     pub files: Vec<FileEntry>,
     /// Everything that was not as it should be.
@@ -183,6 +185,7 @@ impl Default for Report {
             level: DumpLevel::MAX,
             compression: Compression::default(),
             memory: Memory::default(),
+            budget: None,
             files: Vec::new(),
             warnings: Vec::new(),
         }

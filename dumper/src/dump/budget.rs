@@ -1,5 +1,8 @@
 //! What memory a dump may take, decided before the first page.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
 /// Bytes of memory for each worker: two chunks with their descriptors, what is read at once, the compressor.
 const WORKER: u64 = 1 << 20;
 /// Memory that is left to everybody else: the kernel, its page cache, the supervisor.
@@ -12,7 +15,7 @@ const STREAM_WINDOW: u64 = 4 << 20;
 const MIN_WINDOW: u64 = 64 << 10;
 
 /// What is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Pages in a window of the bitmaps.
     pub window: u64,
@@ -35,6 +38,16 @@ impl Budget {
             window: (window * 8).min(pages.max(1).next_multiple_of(64)),
             threads: threads.min(workers),
         }
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (window, threads) = (self.window / 8 / 1024, self.threads);
+        write!(
+            f,
+            "bitmaps in windows of {window} KiB, {threads} worker threads"
+        )
     }
 }
 

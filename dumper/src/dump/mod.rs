@@ -92,6 +92,9 @@ pub struct Summary {
 pub trait Observer {
     /// `done` of `total` pages of the phase (`scan`: judged, `copy`: written).
     fn progress(&mut self, phase: &'static str, done: u64, total: u64);
+
+    /// What memory the dump takes, before its first page.
+    fn decided(&mut self, _budget: &Budget) {}
 }
 
 /// What [`DeadKernel::dmesg`] found.
@@ -160,16 +163,21 @@ pub fn dump(
         budget.window = window.next_multiple_of(64).max(64);
     }
     let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
+    observer.decided(&budget);
     let info = info(kernel, &selector, options, &read_notes);
     let mut writer = Writer::layout(out, &info).map_err(DumpError::Output)?;
     let mut windows = Windows::new(&selector, budget.window)?;
-    let counts = windows.judge(&mut writer, observer)?;
-    if counts.kept == 0 {
-        return Err(DumpError::Nothing);
-    }
-    writer
-        .start(&info, counts.kept)
-        .map_err(DumpError::Output)?;
+    let counts = windows
+        .judge(&mut writer, observer)
+        .and_then(|counts| match counts.kept {
+            0 => Err(DumpError::Nothing),
+            kept => {
+                let started = writer.start(&info, kept);
+                started.map(|()| counts).map_err(DumpError::Output)
+            }
+        })
+        // Bitmaps without headers are of no use to anybody.
+        .inspect_err(|_| drop(out.set_len(0)))?;
     let job = copy::Job {
         core,
         page_size: kernel.page_size(),

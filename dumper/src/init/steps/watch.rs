@@ -1,7 +1,7 @@
 //! Tells PID 1 and the console how far a dump is, and lets the fault of a test strike on its way.
 
 use super::Context;
-use crate::dump::Observer;
+use crate::dump::{Budget, Observer};
 use crate::init::log::say;
 use crate::report::Report;
 use crate::target::FileOut;
@@ -17,6 +17,7 @@ pub(super) struct Watch<'a> {
     shown: Instant,
     shown_percent: u64,
     done: Vec<(&'static str, Duration)>,
+    budget: Option<Budget>,
 }
 
 const TELL: Duration = Duration::from_millis(250);
@@ -34,6 +35,7 @@ impl<'a> Watch<'a> {
             shown: now,
             shown_percent: 0,
             done: Vec::new(),
+            budget: None,
         }
     }
 
@@ -56,6 +58,7 @@ impl<'a> Watch<'a> {
 
     pub(super) fn phases(mut self, report: &mut Report) {
         self.finish();
+        report.budget = self.budget;
         for (name, took) in self.done.iter().take(16) {
             let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             report.phases.push(crate::report::Phase {
@@ -77,6 +80,11 @@ impl<'a> Watch<'a> {
 }
 
 impl Observer for Watch<'_> {
+    fn decided(&mut self, budget: &Budget) {
+        say!("{budget}");
+        self.budget = Some(*budget);
+    }
+
     fn progress(&mut self, phase: &'static str, done: u64, total: u64) {
         if phase != self.phase {
             self.begin(phase);
