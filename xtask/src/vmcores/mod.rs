@@ -132,11 +132,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn choose(names: &[String]) -> Result<Vec<&'static Shape>> {
     let wanted = |shape: &&Shape| {
         let exact = |name: &String| SHAPES.iter().any(|shape| shape.name == *name);
-        names.is_empty()
+        names.is_empty() && !shape.large
             || names.iter().any(|name| match name.as_str() {
                 CI => shape.ci,
                 _ if exact(name) => shape.name == *name,
-                part => shape.name.contains(part),
+                part => !shape.large && shape.name.contains(part),
             })
     };
     let shapes: Vec<_> = SHAPES.iter().filter(wanted).collect();
@@ -360,7 +360,10 @@ mod tests {
             let shapes = choose(&names)?;
             Ok::<_, anyhow::Error>(shapes.iter().map(|shape| shape.name).collect::<Vec<_>>())
         };
-        assert_eq!(chosen(&[]).unwrap().len(), SHAPES.len());
+        let large = SHAPES.iter().filter(|shape| shape.large).count();
+        assert_eq!(chosen(&[]).unwrap().len(), SHAPES.len() - large);
+        assert_eq!(chosen(&["6.12-16g"]).unwrap(), ["6.12-16g"]);
+        assert!(!chosen(&["6.12-"]).unwrap().contains(&"6.12-16g"));
         // A whole name means this one only.
         assert_eq!(chosen(&["6.1"]).unwrap(), ["6.1"]);
         assert_eq!(chosen(&["span"]).unwrap(), ["6.12-span", "7-span"]);

@@ -27,6 +27,8 @@ pub(crate) struct Shape {
     pub(crate) series: &'static str,
     /// Whether continuous integration compares it.
     pub(crate) ci: bool,
+    /// So large that it is meant only when it is named: for measurements.
+    pub(crate) large: bool,
     memory: u32,
     nodes: u32,
     words: &'static str,
@@ -74,6 +76,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape::new("6.18-1g", "6.18.")
         .words("hugepagesz=1G hugepages=2")
         .memory(4096),
+    Shape::new("6.12-16g", "6.12.").large(16384),
     // Their sections have the flag SECTION_IS_VMEMMAP_PREINIT.
     Shape::new("6.18-1g-optimised", "6.18.")
         .words("hugepagesz=1G hugepages=2 hugetlb_free_vmemmap=on")
@@ -96,6 +99,7 @@ impl Shape {
             name,
             series,
             ci: false,
+            large: false,
             memory: 1024,
             nodes: 0,
             words: "",
@@ -116,6 +120,12 @@ impl Shape {
     const fn ci(mut self) -> Self {
         self.ci = true;
         self
+    }
+
+    const fn large(mut self, mebibytes: u32) -> Self {
+        self.memory = mebibytes;
+        self.large = true;
+        self.unplugged()
     }
 
     const fn words(mut self, words: &'static str) -> Self {
