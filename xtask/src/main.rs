@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, fetches, demonstrates and tests baredump. One file for each command.
 
 mod apt;
+mod bench;
 mod build;
 mod check;
 mod compare;
@@ -48,6 +49,7 @@ usage: ./x COMMAND
   floor [--record] [NAME...]
                   the smallest crashkernel= that gives a complete dump, against kernel-config/floors.toml
   kernel          a small capture kernel, built from the distribution's source; takes long
+  bench           time, memory and bytes against those of makedumpfile; see bench --help
   build [--full]  the static binaries, with their sizes; --full for arm64 too
   fetch           the kernels and tools of the lab, into target/lab
   setup           install what the other commands need
@@ -112,6 +114,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "test" => test::run(&sh, &lab, arguments.full, &arguments.names),
         "vmcores" => vmcores::run(&sh, &lab, &arguments.names),
         "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
+        "bench" => bench::run(&sh, &lab, arguments.rest.clone()),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
         "kernel" => kernel::run(&sh, &lab),
         "floor" => floor::run(&sh, &lab, arguments.rest.clone()),
@@ -150,7 +153,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
             Short('h') | Long("help") => arguments.command = "help".into(),
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string().map_err(usage)?;
-                if ["compare", "floor"].contains(&arguments.command.as_str()) {
+                if ["bench", "compare", "floor"].contains(&arguments.command.as_str()) {
                     arguments.rest = parser.raw_args().map_err(usage)?.collect();
                 }
             }
