@@ -216,6 +216,10 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     ("cgroup_disable=memory", "page accounting that nobody reads"),
     (
+        "cgroup.memory=nokmem",
+        "frees 4 MB of accounting for per-processor memory, which cgroup_disable=memory leaves on",
+    ),
+    (
         "numa=off",
         "per-node memory; the reservation is on one node",
     ),
@@ -226,8 +230,8 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ("init_on_alloc=0", "zeroing every allocation costs time"),
     ("init_on_free=0", "as init_on_alloc=0"),
     (
-        "initcall_blacklist=tracer_init_tracefs",
-        "frees 8.9 MB on Linux 6.1 while the image is unpacked",
+        "initcall_blacklist=tracer_init_tracefs,slab_sysfs_init",
+        "thousands of files that nobody opens: frees 8.9 MB on Linux 6.1 and 0.7 MB on 6.12",
     ),
     (
         "cryptomgr.notests",
