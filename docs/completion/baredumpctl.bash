@@ -10,7 +10,7 @@ _baredumpctl() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local verbs='image arm disarm status help'
+    local verbs='image arm disarm status estimate help'
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words='-h --help -V --version' ;;
@@ -19,12 +19,12 @@ _baredumpctl() {
     else
         case $verb:$prev in
         image:--config | image:--kernel-config | image:--binary | image:-o | image:--output) return ;;
-        arm:--kernel | arm:--image) return ;;
+        arm:--kernel | arm:--image | estimate:--kernel | estimate:--image | estimate:--kernel-config) return ;;
         image:--modules-dir | image:--firmware-dir | image:--modprobe-dir)
             compopt -o dirnames +o default
             return
             ;;
-        image:--kernel-release | arm:--kernel-release) words=$(ls /lib/modules 2>/dev/null) ;;
+        image:--kernel-release | arm:--kernel-release | estimate:--kernel-release) words=$(ls /lib/modules 2>/dev/null) ;;
         image:--compress) words='zstd gzip none' ;;
         image:--filesystem) words='ext4 xfs btrfs vfat' ;;
         image:--target | image:--module | arm:--append | arm:--remove) ;;
@@ -34,6 +34,7 @@ _baredumpctl() {
             ;;
         arm:*) words='--kernel --image --kernel-release --append --remove --print -h --help' ;;
         disarm:*) words='-h --help' ;;
+        estimate:*) words='--kernel --kernel-release --kernel-config --image -h --help' ;;
         status:*) words='--json -h --help' ;;
         help:*) words=$verbs ;;
         esac

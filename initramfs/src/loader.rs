@@ -315,6 +315,32 @@ mod tests {
     }
 
     #[test]
+    fn unsigned_kernel_is_refused_under_lockdown_before_anything_is_given_up() {
+        let host = host(&[
+            ("sys/kernel/kexec_crash_size", "134217728\n"),
+            ("sys/kernel/kexec_crash_loaded", "1\n"),
+            (
+                "sys/kernel/security/lockdown",
+                "none [integrity] confidentiality\n",
+            ),
+            ("vmlinuz", ""),
+            ("run/baredump/armed.json", "{}"),
+        ]);
+        let path = host.path().join("vmlinuz");
+        fs::write(&path, image("6.12.107-baredump")).unwrap();
+        let kernel = Kernel::open(&path).unwrap();
+        assert!(!kernel.header.signed);
+        let refused = arm(host.path(), &kernel, &path, "")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("mode integrity") && refused.contains("sign yours"),
+            "{refused}"
+        );
+        assert!(host.path().join(RECORD).exists());
+    }
+
+    #[test]
     fn status_from_old_and_new_places() {
         let old = host(&[
             ("sys/kernel/kexec_crash_size", "134217728\n"),
