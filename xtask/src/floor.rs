@@ -27,7 +27,7 @@ const STEP: u32 = 2;
 /// A floor may be so much higher than the recorded one.
 const GROWTH: u32 = 4;
 /// Where a search begins and ends without a recorded floor.
-const RANGE: (u32, u32) = (24, 104);
+const RANGE: (u32, u32) = (16, 104);
 /// How often the size that is found must pass.
 const PASSES: u32 = 3;
 /// Runs in which the emulator fails, one after the other, before that is an error.
