@@ -292,9 +292,10 @@ impl<'a> Search<'a> {
                 Err(error) => ("fails", format!("{error:#}")),
             };
             say(&format!(
-                "{:<6} {size:>4} MB {:>5.1} s  {word:<8} {text}",
+                "{:<6} {size:>4} MB {:>5.1} s  {word:<8} {}",
                 self.case.name,
-                start.elapsed().as_secs_f64()
+                start.elapsed().as_secs_f64(),
+                text.lines().next().unwrap_or_default()
             ));
             if !again {
                 return Ok(verdict.is_ok());
