@@ -45,8 +45,8 @@ pub enum LoadError {
     NoKexec(PathBuf),
     /// No memory reserved.
     #[error(
-        "no memory is reserved for a capture kernel: add crashkernel=256M (or more on a big machine) to the kernel command line \
-         and reboot; if it is there, the kernel's log says why it was not granted"
+        "no memory is reserved for a capture kernel: add crashkernel=256M (baredumpctl estimate says how much is needed) to the kernel \
+         command line and reboot; if it is there, the kernel's log says why it was not granted"
     )]
     NoReservation,
     /// A file can't be read.
