@@ -1,9 +1,7 @@
 //! The codecs behind the names.
 
-use super::Compression;
+use super::{Compression, lzo};
 use libdeflater::{CompressionLvl, Compressor};
-use lzokay::compress::{Dict, compress_no_alloc, compress_worst_size};
-use zerocopy::FromZeros;
 use zlib_rs::{Inflate, InflateFlush, Status};
 use zstd_safe::{CCtx, CParameter, DCtx};
 
@@ -37,7 +35,7 @@ pub fn codec(compression: Compression) -> Option<Box<dyn Codec>> {
                 fast: Compressor::new(fast.ok()?),
             })
         }
-        Compression::Lzo => Box::new(Lzo(Dict::new_box_zeroed().ok()?)),
+        Compression::Lzo => Box::new(Lzo(lzo::Encoder::new()?)),
         Compression::Snappy => Box::new(Snappy(snap::raw::Encoder::new())),
         Compression::Zstd => Box::new(Zstd::new(ZSTD_LEVEL)?),
         Compression::ZstdFast => Box::new(Zstd::new(ZSTD_FAST_LEVEL)?),
@@ -72,17 +70,16 @@ impl Codec for Zlib {
     }
 }
 
-struct Lzo(Box<Dict>);
+struct Lzo(lzo::Encoder);
 
 impl Codec for Lzo {
     fn bound(&self, page: usize) -> usize {
-        compress_worst_size(page)
+        page
     }
 
     fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize> {
-        compress_no_alloc(page, out, &mut self.0)
-            .ok()
-            .filter(|len| *len < page.len())
+        self.0
+            .compress(page, out.get_mut(..page.len().checked_sub(1)?)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Page compression: one page in, fewer bytes out, or the page as it is.
 
 mod codecs;
+mod lzo;
 
 pub use codecs::{Codec, Decompressor, codec};
 
