@@ -23,7 +23,7 @@ pub struct Machine {
     pub cpus: u32,
     /// NUMA nodes over which memory and CPUs are spread evenly; 0 or 1 = none.
     pub nodes: u32,
-    /// Virtio disks, `/dev/vda` first.
+    /// Disks; virtio's are `/dev/vda` first.
     pub drives: Vec<Drive>,
     /// More arguments; a second `-m` adds to the first.
     pub extra: Vec<OsString>,
@@ -38,6 +38,37 @@ pub struct Drive {
     pub file: PathBuf,
     /// The serial number that the guest sees.
     pub serial: String,
+    /// What it hangs on.
+    pub bus: Bus,
+}
+
+/// What a disk hangs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// virtio-blk.
+    #[default]
+    Virtio,
+    /// virtio-scsi.
+    VirtioScsi,
+    /// NVMe.
+    Nvme,
+    /// SATA on AHCI.
+    Ahci,
+    /// SAS on a MegaRAID.
+    Megaraid,
+}
+
+impl Bus {
+    /// QEMU's controller, where the disk is not its own, and the kind of disk.
+    fn devices(self) -> (Option<&'static str>, &'static str) {
+        match self {
+            Self::Virtio => (None, "virtio-blk-pci"),
+            Self::VirtioScsi => (Some("virtio-scsi-pci"), "scsi-hd"),
+            Self::Nvme => (None, "nvme"),
+            Self::Ahci => (Some("ich9-ahci"), "ide-hd"),
+            Self::Megaraid => (Some("megasas-gen2"), "scsi-hd"),
+        }
+    }
 }
 
 impl Machine {
@@ -105,15 +136,22 @@ fn numa(machine: &Machine) -> Vec<OsString> {
     (0..nodes).flat_map(|n| words(&node(n))).collect()
 }
 
-/// A drive and its virtio device. A comma in a file name is doubled, as QEMU's option syntax wants it.
-fn drive_args(number: usize, drive: &Drive) -> [OsString; 4] {
+/// A drive, its controller and its device. A comma in a file name is doubled, as QEMU's option syntax wants it.
+fn drive_args(number: usize, drive: &Drive) -> Vec<OsString> {
     let file = drive.file.display().to_string().replace(',', ",,");
-    [
+    let (controller, disk) = drive.bus.devices();
+    let mut args = vec![
         "-drive".into(),
         format!("if=none,id=disk{number},format=raw,file={file}").into(),
-        "-device".into(),
-        format!("virtio-blk-pci,drive=disk{number},serial={}", drive.serial).into(),
-    ]
+    ];
+    let mut bus = String::new();
+    if let Some(controller) = controller {
+        args.extend(words(&format!("-device {controller},id=bus{number}")));
+        bus = format!("bus=bus{number}.0,");
+    }
+    args.push("-device".into());
+    args.push(format!("{disk},{bus}drive=disk{number},serial={}", drive.serial).into());
+    args
 }
 
 fn words(line: &str) -> Vec<OsString> {
@@ -189,9 +227,34 @@ mod tests {
         machine.drives = vec![Drive {
             file: "/d,1.raw".into(),
             serial: "dump".into(),
+            bus: Bus::Virtio,
         }];
         let args = machine.args();
         assert_eq!(args.last().unwrap(), "console=ttyS0 a=1 b=2");
         assert!(line(&machine).contains("if=none,id=disk0,format=raw,file=/d,,1.raw -device virtio-blk-pci,drive=disk0,serial=dump"));
+    }
+
+    #[test]
+    fn disks_behind_controllers() {
+        let drive = |bus| {
+            let drive = Drive {
+                file: "/d".into(),
+                serial: "s".into(),
+                bus,
+            };
+            drive_args(1, &drive).join(" ".as_ref())
+        };
+        let ahci = drive(Bus::Ahci).into_string().unwrap();
+        assert!(
+            ahci.ends_with(
+                "-device ich9-ahci,id=bus1 -device ide-hd,bus=bus1.0,drive=disk1,serial=s"
+            ),
+            "{ahci}"
+        );
+        let nvme = drive(Bus::Nvme).into_string().unwrap();
+        assert!(
+            nvme.ends_with("file=/d -device nvme,drive=disk1,serial=s"),
+            "{nvme}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! ext4 disk images made and read back with e2fsprogs, without mounting anything and without root rights.
 
-use crate::{Drive, tool};
+use crate::{Bus, Drive, tool};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -76,11 +76,12 @@ impl Disk {
         })
     }
 
-    /// The drive of a machine.
+    /// The drive of a machine, on virtio.
     pub fn drive(&self, serial: &str) -> Drive {
         Drive {
             file: self.file.clone(),
             serial: serial.to_owned(),
+            bus: Bus::Virtio,
         }
     }
 

@@ -16,7 +16,7 @@ pub mod vm;
 
 pub use accel::Accel;
 pub use arch::Arch;
-pub use args::{Drive, Machine};
+pub use args::{Bus, Drive, Machine};
 pub use disk::Disk;
 pub use outcome::Outcome;
 pub use tool::{find as find_tool, run as run_tool};

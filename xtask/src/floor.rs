@@ -14,7 +14,7 @@ use crate::setup::Need;
 use crate::vm::{self, Bench};
 use crate::{Stop, build, kernel, setup};
 use anyhow::{Context, Result, bail};
-use qemu::{Accel, Outcome};
+use qemu::{Accel, Arch, Outcome};
 use record::{Floor, Floors};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -87,7 +87,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
         kernels.push((case.series, kernel, accel));
     }
     let own = match cases.iter().any(|case| case.own) {
-        true => Some(kernel::build(sh, lab)?),
+        true => Some(kernel::build(sh, lab, Arch::X86)?),
         false => None,
     };
     let bench = Bench {

@@ -11,7 +11,7 @@ use initramfs::modules::{self, Index, Wishes};
 use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
-use qemu::{Accel, Disk, Drive, Line, Machine, Outcome, Vm};
+use qemu::{Accel, Bus, Disk, Drive, Line, Machine, Outcome, Vm};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
@@ -55,7 +55,9 @@ pub(crate) struct Guest {
     /// `/etc/baredump.toml`.
     pub(crate) config: String,
     /// Modules for the capture image; empty for one without the module that it needs.
-    pub(crate) capture_modules: &'static [&'static str],
+    pub(crate) capture_modules: Vec<String>,
+    /// What the dump disk hangs on.
+    pub(crate) bus: Bus,
     /// Size of the dump disk in MiB.
     pub(crate) disk: u64,
     /// MiB of the disk that are taken already.
@@ -87,7 +89,8 @@ impl Default for Guest {
             words: String::new(),
             capture_words: Vec::new(),
             config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
-            capture_modules: &["virtio_blk"],
+            capture_modules: vec!["virtio_blk".into()],
+            bus: Bus::Virtio,
             disk: 1024,
             taken: 0,
             raw: false,
@@ -204,7 +207,10 @@ pub(crate) fn run(
     machine.memory = guest.memory;
     machine.cpus = guest.cpus;
     machine.nodes = guest.nodes;
-    machine.drives = vec![disk.drive("crash")];
+    machine.drives = vec![Drive {
+        bus: guest.bus,
+        ..disk.drive("crash")
+    }];
     if guest.raw {
         machine.drives.push(raw_drive(guest, dir)?);
     }
@@ -298,7 +304,7 @@ fn capture_image(
         .arg(&config)
         .arg("--output")
         .arg(&image);
-    for module in guest.capture_modules {
+    for module in &guest.capture_modules {
         command.arg("--module").arg(module);
     }
     qemu::run_tool(&mut command, &[0])?;
@@ -378,6 +384,7 @@ fn raw_drive(guest: &Guest, dir: &Path) -> Result<Drive> {
     Ok(Drive {
         file,
         serial: "raw".into(),
+        bus: Bus::Virtio,
     })
 }
 

@@ -48,7 +48,7 @@ usage: ./x COMMAND
   compare         the dumps of vmcores against those of makedumpfile, page by page; see compare --help
   floor [--record] [NAME...]
                   the smallest crashkernel= that gives a complete dump, against kernel-config/floors.toml
-  kernel          a small capture kernel, built from the distribution's source; takes long
+  kernel          a small capture kernel, built from the distribution's source; takes long; see kernel --help
   bench           time, memory and bytes against those of makedumpfile; see bench --help
   build [--full]  the static binaries, with their sizes; --full for arm64 too
   fetch           the kernels and tools of the lab, into target/lab
@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "fuzz" => fuzz::run(&sh, &lab, arguments.time, &arguments.names),
         "bench" => bench::run(&sh, &lab, arguments.rest.clone()),
         "compare" => compare::run(&sh, &lab, arguments.rest.clone()),
-        "kernel" => kernel::run(&sh, &lab),
+        "kernel" => kernel::run(&sh, &lab, arguments.rest.clone()),
         "floor" => floor::run(&sh, &lab, arguments.rest.clone()),
         "build" if arguments.full => setup::run(&sh, Need::Tests)
             .and_then(|()| build::run(&sh, &lab))
@@ -153,7 +153,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
             Short('h') | Long("help") => arguments.command = "help".into(),
             Value(word) if arguments.command.is_empty() => {
                 arguments.command = word.string().map_err(usage)?;
-                if ["bench", "compare", "floor"].contains(&arguments.command.as_str()) {
+                if ["bench", "compare", "floor", "kernel"].contains(&arguments.command.as_str()) {
                     arguments.rest = parser.raw_args().map_err(usage)?.collect();
                 }
             }

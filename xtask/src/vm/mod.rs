@@ -2,6 +2,7 @@
 
 mod fault;
 mod harness;
+pub(crate) mod own;
 mod panic;
 mod sentinels;
 mod target;

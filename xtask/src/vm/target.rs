@@ -23,7 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         "targets = [\"file:UUID={ABSENT}:/var/crash\", \"file:LABEL={LABEL}:/var/crash\"]\ndevice_timeout = \"2s\"\n"
     );
     let mut module = Guest {
-        capture_modules: &[],
+        capture_modules: Vec::new(),
         ..small()
     };
     module.config.push_str("device_timeout = \"3s\"\n");

@@ -1,0 +1,156 @@
+//! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs.
+
+use super::{Bench, Scenario, all_good, finished, only_dump};
+use crate::check::read_report;
+use crate::fetch::{ARM64_SERIES, Kernel};
+use crate::guest::{Guest, Run};
+use crate::timeline;
+use anyhow::{Context, Result, ensure};
+use initramfs::image;
+use qemu::{Arch, Bus};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// The series of the kernel that panics.
+const SERIES: &str = "6.12.";
+/// What a user would reserve who asked `baredumpctl estimate`.
+const RESERVATION: &str = "64M";
+/// A slow emulator's time for one.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A disk, and what a kernel needs for it.
+#[derive(Debug)]
+struct Case {
+    name: &'static str,
+    bus: Bus,
+    /// The driver that sysfs would name.
+    driver: &'static str,
+    /// The modules of the image, in their order.
+    modules: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "own-virtio-blk",
+        bus: Bus::Virtio,
+        driver: "virtio_blk",
+        modules: &[],
+    },
+    Case {
+        name: "own-nvme",
+        bus: Bus::Nvme,
+        driver: "nvme",
+        modules: &["nvme_core", "nvme"],
+    },
+    Case {
+        name: "own-ahci",
+        bus: Bus::Ahci,
+        driver: "ahci",
+        modules: &[
+            "scsi_common",
+            "scsi_mod",
+            "sd_mod",
+            "libata",
+            "libahci",
+            "ahci",
+        ],
+    },
+    Case {
+        name: "own-virtio-scsi",
+        bus: Bus::VirtioScsi,
+        driver: "virtio_scsi",
+        modules: &["scsi_common", "scsi_mod", "sd_mod", "virtio_scsi"],
+    },
+    Case {
+        name: "own-megaraid",
+        bus: Bus::Megaraid,
+        driver: "megaraid_sas",
+        modules: &["scsi_common", "scsi_mod", "sd_mod", "megaraid_sas"],
+    },
+];
+
+/// One for each disk.
+pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
+    let scenario = |case: &Case| Scenario {
+        name: case.name,
+        series: match own.arch {
+            Arch::X86 => SERIES,
+            Arch::Arm64 => ARM64_SERIES,
+        },
+        guest: Guest {
+            reservation: RESERVATION.into(),
+            // The kernel that panics needs no driver for it.
+            words: "guest.workload=0 guest.disk=none".into(),
+            capture_modules: vec![case.driver.to_owned()],
+            capture_kernel: Some(own.clone()),
+            bus: case.bus,
+            limit: LIMIT,
+            ..Guest::default()
+        },
+        judge,
+    };
+    CASES.iter().map(scenario).collect()
+}
+
+/// A complete dump that every judge accepts, and no module too many or too few.
+fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    let case = CASES.iter().find(|case| run.dir.ends_with(case.name));
+    let case = case.context("a run without a name")?;
+    let image = run.dir.join("capture.img");
+    let (bytes, modules) = modules(&image)?;
+    ensure!(
+        modules == case.modules,
+        "the image holds the modules {}, expected {}",
+        modules.join(" "),
+        case.modules.join(" ")
+    );
+    finished(run)?;
+    let dump = only_dump(run)?;
+    all_good(bench, &dump, kernel)?;
+    let report = read_report(&dump)?;
+    let number = |path: &str| {
+        let value = report.pointer(path).and_then(serde_json::Value::as_u64);
+        value.unwrap_or_default()
+    };
+    let took = timeline::total(&timeline::moments(&run.lines));
+    Ok(format!(
+        "{} pages in {} bytes, image {bytes} bytes, {} modules, lowest MemAvailable {} kB, panic to reset {:.1} s",
+        number("/pages/kept"),
+        number("/bytes"),
+        modules.len(),
+        number("/memory/lowest_available_kb"),
+        took.map_or(0.0, |took| took.as_secs_f64())
+    ))
+}
+
+/// The size of an image, and the modules that are loaded from it, in their order.
+fn modules(file: &Path) -> Result<(usize, Vec<String>)> {
+    let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+    let archive = image::unpack(&bytes)?;
+    let plan = archive.file_bytes("etc/baredump/modules");
+    let plan = String::from_utf8_lossy(plan.unwrap_or_default()).into_owned();
+    Ok((bytes.len(), names(&plan)))
+}
+
+/// The names in a plan of modules.
+fn names(plan: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let path = line.split(' ').next()?;
+        let (_, file) = path.rsplit_once('/')?;
+        Some(file.strip_suffix(".ko")?.replace('-', "_"))
+    };
+    plan.lines().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_plan() {
+        let plan = "/lib/modules/nvme-core.ko multipath=N\n/lib/modules/nvme.ko\n";
+        assert_eq!(names(plan), ["nvme_core", "nvme"]);
+        assert!(names("").is_empty());
+    }
+}
