@@ -2,6 +2,10 @@
 //!
 //! Source: Documentation/admin-guide/sysfs-rules.rst; `driver` and `driver/module` links since Linux 2.6.
 
+mod running;
+
+pub use running::{consoles, watchdogs};
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +53,7 @@ pub enum SysfsError {
 /// # Errors
 /// The device is unknown or virtual.
 pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
-    let sys = fs::canonicalize(sysroot.join("sys")).unwrap_or_else(|_| sysroot.join("sys"));
+    let sys = sys(sysroot);
     let shown = node.display().to_string();
     // /dev/disk/by-uuid/… is a link to the device, whose name sysfs has; a slash in a name is a ! there.
     let real = fs::canonicalize(node).unwrap_or_else(|_| node.to_owned());
@@ -79,6 +83,12 @@ pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
     }
     walk_up(&device, &devices, &mut drivers);
     Ok(drivers)
+}
+
+/// Without links, as the paths in it are compared.
+fn sys(sysroot: &Path) -> PathBuf {
+    let sys = sysroot.join("sys");
+    fs::canonicalize(&sys).unwrap_or(sys)
 }
 
 fn walk_up(device: &Path, devices: &Path, drivers: &mut Drivers) {
@@ -133,28 +143,44 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    struct Sys(TempDir);
+    /// A sysfs of files.
+    pub(super) struct Sys(TempDir);
 
     impl Sys {
-        fn new() -> Self {
+        pub(super) fn new() -> Self {
             let sys = Self(tempfile::tempdir().unwrap());
             sys.dir("sys/class/block");
             sys.dir("sys/devices");
             sys
         }
 
-        fn dir(&self, path: &str) -> PathBuf {
+        pub(super) fn dir(&self, path: &str) -> PathBuf {
             let path = self.0.path().join(path);
             fs::create_dir_all(&path).unwrap();
             path
         }
 
-        fn block(&self, name: &str, device: &str) {
-            let path = self.dir(&format!("sys/devices/{device}"));
-            symlink(path, self.0.path().join("sys/class/block").join(name)).unwrap();
+        pub(super) fn root(&self) -> &Path {
+            self.0.path()
         }
 
-        fn driver(&self, device: &str, driver: &str, module: Option<&str>) {
+        pub(super) fn file(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        pub(super) fn class(&self, class: &str, name: &str, device: &str) {
+            let path = self.dir(&format!("sys/devices/{device}"));
+            let link = self.dir(&format!("sys/class/{class}")).join(name);
+            symlink(path, link).unwrap();
+        }
+
+        fn block(&self, name: &str, device: &str) {
+            self.class("block", name, device);
+        }
+
+        pub(super) fn driver(&self, device: &str, driver: &str, module: Option<&str>) {
             let path = self.dir(&format!("sys/bus/drivers/{driver}"));
             symlink(
                 &path,
@@ -175,7 +201,7 @@ mod tests {
         }
     }
 
-    fn set(names: &[&str]) -> BTreeSet<String> {
+    pub(super) fn set(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(ToString::to_string).collect()
     }
 

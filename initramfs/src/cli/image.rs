@@ -11,7 +11,7 @@ use initramfs::firmware::{self, Firmware};
 use initramfs::image::{self, Contents};
 use initramfs::kconfig::KernelConfig;
 use initramfs::machine;
-use initramfs::modules::{self, Closure, Index, Options, Wishes};
+use initramfs::modules::{self, Closure, Index, Options, Resolved, Wishes};
 use initramfs::strip::strip;
 
 use super::wanted::{self, Wanted};
@@ -23,7 +23,7 @@ const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
 /// Build the capture image: baredump, its configuration, and the modules that the targets need
 ///
 /// On the machine that is to be dumped no option is needed: each target's device is looked up, its drivers are found in sysfs
-/// and its file system on the device. For another machine give --no-probe and name modules and file systems. What modules need
+/// and its file system on the device; drivers of watchdogs that run and of the console are added. For another machine give --no-probe and name modules and file systems. What modules need
 /// besides (dependencies, soft dependencies, checksum and character-set modules, firmware) is added; the list is printed.
 /// Same input, same bytes.
 #[derive(Debug, clap::Args)]
@@ -86,15 +86,21 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             .targets
             .iter()
             .try_for_each(|target| wanted.probe(target))?;
+        wanted.attend(Path::new("/"));
     }
     let dirs = module_dirs(&release, &args.modules_dir)?;
+    let index = Index::read(&dirs)?;
+    wanted.settle(|name| index.path(name).is_some());
+    if let Some(warning) = wanted.unwatched(|name| index.resolve(name) == Resolved::Unknown) {
+        eprintln!("baredumpctl: {warning}");
+    }
     let kernel_config = kernel_config(args, &release, &dirs)?;
     let options = Options::read(&or_default(&args.modprobe_dir, || {
         modules::DEFAULT_DIRS.map(PathBuf::from).to_vec()
     }))
     .context("modprobe.d")?;
     let closure = modules::close(
-        &Index::read(&dirs)?,
+        &index,
         &Wishes {
             modules: &wanted.modules,
             filesystems: &wanted.filesystems,

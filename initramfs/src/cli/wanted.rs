@@ -19,6 +19,10 @@ pub(super) struct Wanted {
     pub(super) filesystems: Vec<String>,
     /// Drivers that are part of the running kernel.
     pub(super) builtin: BTreeSet<String>,
+    /// Drivers of what runs besides, without which a dump is made all the same.
+    optional: BTreeSet<String>,
+    /// Modules among them that drive watchdogs.
+    watchdogs: BTreeSet<String>,
 }
 
 /// The configuration as it goes into the image: the file's text, or with `targets` that replace its own.
@@ -103,6 +107,44 @@ impl Wanted {
         push(&mut self.filesystems, filesystem.name());
         Ok(())
     }
+
+    /// Adds what else must be driven on this machine: watchdogs that run, consoles that need a driver.
+    pub(super) fn attend(&mut self, sysroot: &Path) {
+        let watchdogs = sysfs::watchdogs(sysroot);
+        self.watchdogs.clone_from(&watchdogs.modules);
+        for drivers in [watchdogs, sysfs::consoles(sysroot)] {
+            self.optional.extend(drivers.modules);
+            self.optional.extend(drivers.builtin);
+        }
+    }
+
+    /// What is said when the capture kernel does not know the driver of a watchdog that runs.
+    pub(super) fn unwatched(&self, is_unknown: impl Fn(&str) -> bool) -> Option<String> {
+        let unknown = self.watchdogs.iter().map(String::as_str);
+        let unknown: Vec<_> = unknown.filter(|name| is_unknown(name)).collect();
+        (!unknown.is_empty()).then(|| {
+            format!(
+                "a watchdog of this machine runs, but the capture kernel has no {}: it may reset the machine before the dump is complete",
+                unknown.join(" and no ")
+            )
+        })
+    }
+
+    /// What the running kernel has built in may be a module of the capture kernel, and what is only good to have may be missing
+    /// there. A driver has the name of its module, where it has one.
+    pub(super) fn settle(&mut self, is_module: impl Fn(&str) -> bool) {
+        let mut first = Vec::new();
+        for name in self.builtin.union(&self.optional) {
+            if is_module(name) {
+                push(&mut first, name);
+            }
+        }
+        self.builtin.retain(|name| !is_module(name));
+        for name in &self.modules {
+            push(&mut first, name);
+        }
+        self.modules = first;
+    }
 }
 
 fn push(list: &mut Vec<String>, name: &str) {
@@ -155,5 +197,23 @@ mod tests {
             )
             .contains("levle")
         );
+    }
+
+    #[test]
+    fn what_is_built_in_here_may_be_a_module_there() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let mut wanted = Wanted {
+            modules: vec!["ext4".into(), "i6300esb".into()],
+            builtin: names(&["nvme", "pcieport"]),
+            optional: names(&["i6300esb", "hpwdt", "serial"]),
+            watchdogs: names(&["i6300esb", "hpwdt"]),
+            ..Wanted::default()
+        };
+        wanted.settle(|name| ["nvme", "ext4", "i6300esb"].contains(&name));
+        assert_eq!(wanted.modules, ["i6300esb", "nvme", "ext4"]);
+        assert_eq!(wanted.builtin, names(&["pcieport"]));
+        assert_eq!(wanted.unwatched(|_| false), None);
+        let said = wanted.unwatched(|name| name == "hpwdt").unwrap();
+        assert!(said.contains("has no hpwdt: it may reset"), "{said}");
     }
 }
