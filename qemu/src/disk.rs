@@ -76,6 +76,51 @@ impl Disk {
         })
     }
 
+    /// An image that was made before.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open(file: &Path) -> Result<Self> {
+        fs::metadata(file).with_context(|| format!("cannot open {}", file.display()))?;
+        Ok(Self {
+            file: file.to_path_buf(),
+        })
+    }
+
+    /// A copy in another file; what is a hole stays one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn copy(&self, file: &Path) -> Result<Self> {
+        let mut copy = Command::new(tool::find("cp")?);
+        copy.args(["--sparse=always", "--reflink=auto", "--"]);
+        tool::run(copy.arg(&self.file).arg(file), &[0])?;
+        Self::open(file)
+    }
+
+    /// Puts a file in, with its mode, in the place of one that is there. The journal must be empty.
+    ///
+    /// # Errors
+    /// When there is no such directory or no room.
+    pub fn write(&self, from: &Path, path: &str) -> Result<()> {
+        let (dir, name) = path.rsplit_once('/').context("the path is not absolute")?;
+        let (from, script) = (from.display(), self.file.with_extension("debugfs"));
+        // `write` takes a name in the working directory only.
+        let requests = format!("cd \"{dir}/\"\nrm \"{name}\"\nwrite \"{from}\" \"{name}\"\n");
+        fs::write(&script, requests)
+            .with_context(|| format!("cannot write {}", script.display()))?;
+        let mut debugfs = Command::new(tool::find("debugfs")?);
+        debugfs.args(["-w", "-f"]).arg(&script).arg(&self.file);
+        tool::run(&mut debugfs, &[0])?;
+        let _ = fs::remove_file(&script);
+        // Whatever debugfs complained of: the file must be there.
+        let there = self.list(&format!("{dir}/"))?;
+        if !there.iter().any(|entry| entry.name == name) {
+            bail!("{from} could not be written to {}", self.file.display());
+        }
+        Ok(())
+    }
+
     /// The drive of a machine, on virtio.
     pub fn drive(&self, serial: &str) -> Drive {
         Drive {
@@ -242,6 +287,22 @@ mod tests {
             ("a b", bytes.len() as u64)
         );
         assert_eq!(fs::read(dir.path().join("out/a b")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_copy_takes_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let first = Disk::create(&at("d.raw"), &ext4(8 << 20)).unwrap();
+        fs::write(at("one"), "first").unwrap();
+        fs::write(at("two"), "second").unwrap();
+        let disk = first.copy(&at("copy.raw")).unwrap();
+        disk.write(&at("one"), "/file").unwrap();
+        disk.write(&at("two"), "/file").unwrap();
+        disk.read("/file", &at("back")).unwrap();
+        assert_eq!(fs::read_to_string(at("back")).unwrap(), "second");
+        assert!(first.read("/file", &at("back")).is_err());
+        assert!(disk.write(&at("none"), "/other").is_err());
     }
 
     #[test]

@@ -5,20 +5,36 @@ use qemu::Line;
 use std::time::Duration;
 
 /// Moments in their order, and the words that mark them on the console. A moment that is not found is left out.
-const MOMENTS: &[(&str, &[&str])] = &[
+type Marks = [(&'static str, &'static [&'static str])];
+
+/// Those of baredump.
+const OURS: &Marks = &[
     ("panic", &[PANIC]),
     ("capture kernel", &["Linux version "]),
     ("PID 1", &["baredump: pid 1 started"]),
+    ("modules loaded", &["baredump: step modules ok"]),
+    ("mounted", &["baredump: step mount ok"]),
     ("dmesg saved", &["baredump: dmesg saved"]),
     ("dump complete", &["baredump: dump complete"]),
-    (
-        "reset",
-        &[
-            "reboot: Restarting system",
-            "reboot: Power down",
-            "reboot: System halted",
-        ],
-    ),
+    ("reset", RESET),
+];
+
+/// Those of Debian's kdump-tools.
+const KDUMP_TOOLS: &Marks = &[
+    ("panic", &[PANIC]),
+    ("capture kernel", &["Linux version "]),
+    ("PID 1", &["Run /init as init process"]),
+    ("systemd", &["running in system mode"]),
+    ("kdump-tools", &["Starting kdump-tools:"]),
+    ("dmesg saved", &["saved dmesg content in"]),
+    ("dump complete", &["saved vmcore in"]),
+    ("reset", RESET),
+];
+
+const RESET: &[&str] = &[
+    "reboot: Restarting system",
+    "reboot: Power down",
+    "reboot: System halted",
 ];
 
 /// A moment of a run.
@@ -30,12 +46,21 @@ pub(crate) struct Moment {
     pub(crate) after: Duration,
 }
 
-/// The moments of a run, counted from the panic line.
+/// The moments of a run with baredump, counted from the panic line.
 pub(crate) fn moments(lines: &[Line]) -> Vec<Moment> {
+    find(lines, OURS)
+}
+
+/// The moments of a run with kdump-tools, counted from the panic line.
+pub(crate) fn of_kdump_tools(lines: &[Line]) -> Vec<Moment> {
+    find(lines, KDUMP_TOOLS)
+}
+
+fn find(lines: &[Line], marks: &Marks) -> Vec<Moment> {
     let mut rest = lines.iter().skip_while(|line| !line.text.contains(ASKED));
     let mut found = Vec::new();
     let mut start = None;
-    for (name, words) in MOMENTS {
+    for (name, words) in marks {
         let mut ahead = rest.clone();
         let Some(line) = ahead.find(|line| words.iter().any(|word| line.text.contains(word)))
         else {
@@ -96,5 +121,6 @@ mod tests {
         );
         assert_eq!(total(&found), Some(Duration::from_secs(10)));
         assert_eq!(total(&moments(&lines[..5])), None);
+        assert_eq!(of_kdump_tools(&lines).len(), 3);
     }
 }

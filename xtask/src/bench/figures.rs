@@ -30,6 +30,11 @@ impl Spread {
         Self::of(numbers, Unit::Seconds)
     }
 
+    /// Of bytes, or of other things that are counted.
+    pub(super) fn bytes(numbers: impl Iterator<Item = f64>) -> Self {
+        Self::of(numbers, Unit::Bytes)
+    }
+
     fn of(numbers: impl Iterator<Item = f64>, unit: Unit) -> Self {
         let mut sorted: Vec<_> = numbers.collect();
         sorted.sort_by(f64::total_cmp);

@@ -1,96 +1,163 @@
-//! `bench --outage`: how long a machine is down, from its panic to its reset, with the phases.
+//! `bench --outage`: how long a machine is down, from its panic to its reset, with baredump and with Debian's kdump-tools and its own
+//! makedumpfile, in turn on the same machine.
+//!
+//! Each side has its usual settings: kdump-tools with `makedumpfile -F -c -d 31`, baredump with level 31 and a codec; the reservation is
+//! the one that the package of Debian asks for. An outage ends when the machine resets, which QEMU answers with its own end.
 
 use super::bars::Bar;
 use super::figures::Spread;
 use crate::apt::Apt;
+use crate::build::Binaries;
 use crate::fetch::{self, MAIN_SERIES};
-use crate::guest::{self, Guest, Run};
+use crate::guest::PANIC;
+use crate::kdump_tools::{self, CRASHKERNEL, Guest, Ran, Side};
 use crate::lab::{Lab, say, step};
 use crate::setup::Need;
-use crate::{build, setup, timeline, vm};
+use crate::timeline::{self, Moment};
+use crate::{build, setup, vm};
 use anyhow::{Context, Result, bail};
 use qemu::Outcome;
 use qemu::outcome::ATTEMPTS;
-use std::path::Path;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use xshell::Shell;
 
 /// Panics of each kind, when nothing else is said.
 pub(super) const RUNS: usize = 3;
-/// What Debian's kdump-tools take on the same machine: 53 to 58 s, the least is taken.
-const KDUMP_TOOLS: f64 = 53.0;
-/// The codecs, and the largest share of that time that is good.
+/// The codecs, and the largest share of kdump-tools' time that is good.
 const CODECS: [(&str, f64); 2] = [("zstd", 0.20), ("zstd-fast", 0.15)];
+
+/// What one side did, run by run.
+#[derive(Default)]
+struct Done {
+    moments: Vec<Vec<Moment>>,
+    seconds: Vec<f64>,
+    pages: Vec<f64>,
+    bytes: Vec<f64>,
+}
 
 /// Panics, and prints medians.
 ///
 /// # Errors
-/// When a capture does not come to its end.
+/// When a capture does not come to its end or leaves no dump.
 pub(super) fn run(sh: &Shell, lab: &Lab, runs: usize) -> Result<()> {
     setup::run(sh, Need::Host)?;
-    step("a Debian cloud kernel");
-    let kernel = fetch::kernel(&Apt::open(lab)?, MAIN_SERIES)?;
+    setup::tool(sh, "mmdebstrap", "mmdebstrap")?;
+    step("a Debian machine with kdump-tools");
+    let apt = Apt::open(lab)?;
+    let kernel = fetch::kernel(&apt, MAIN_SERIES)?;
     let accel = kernel.accel(lab)?;
     let binaries = build::host(sh, lab)?;
-    let default = Guest::default();
+    let guest = Guest::open(lab, &apt, &kernel, accel)?;
     step(&format!(
-        "{runs} panics of {} for each codec in turn, {} CPU, {} MB, {}",
+        "{runs} panics in turn of {}, 1 CPU, 1024 MB, crashkernel={CRASHKERNEL}, {}",
         kernel.release,
-        default.cpus,
-        default.memory,
         accel.name()
     ));
-    let mut of_codec = CODECS.map(|_| Vec::new());
+    let mut theirs = Done::default();
+    let mut ours = CODECS.map(|_| Done::default());
     for _ in 0..runs {
-        for ((codec, _), found) in CODECS.iter().zip(&mut of_codec) {
-            let guest = Guest {
-                capture_words: vec![format!("baredump.compress={codec}")],
-                ..Guest::default()
-            };
-            let run = complete(lab, |dir| {
-                guest::run(&guest, &kernel, &binaries, accel, dir, &mut |_| {})
-            })?;
-            found.push(timeline::moments(&run.lines));
-            run.forget_disk();
+        let (ran, dump) = complete(lab, |dir| guest.run(dir, Side::KdumpTools, &[]))?;
+        theirs.add(&ran, timeline::of_kdump_tools(&ran.lines), &dump, &binaries)?;
+        for ((codec, _), done) in CODECS.iter().zip(&mut ours) {
+            let (ran, dump) = complete(lab, |dir| baredump(&guest, dir, codec, &binaries))?;
+            done.add(&ran, timeline::moments(&ran.lines), &dump, &binaries)?;
         }
     }
-    for ((codec, most), runs) in CODECS.into_iter().zip(&of_codec) {
-        say(&format!("compress = {codec}: seconds after the panic line"));
-        for moment in runs.first().context("no runs")? {
-            let of = |run: &Vec<timeline::Moment>| {
-                let same = run.iter().find(|other| other.name == moment.name);
-                same.map(|moment| moment.after.as_secs_f64())
-            };
-            let spread = Spread::seconds(runs.iter().filter_map(of));
-            say(&format!("  {:<16} {spread}", moment.name));
-        }
-        let totals = runs.iter().filter_map(|run| timeline::total(run));
-        let total = Spread::seconds(totals.map(|time| time.as_secs_f64()));
-        let ratio = total.middle / KDUMP_TOOLS;
+    say("kdump-tools: seconds after the panic line");
+    let of_theirs = theirs.print();
+    for ((codec, most), done) in CODECS.into_iter().zip(&ours) {
+        say(&format!(
+            "baredump, compress = {codec}: seconds after the panic line"
+        ));
+        let ratio = done.print().middle / of_theirs.middle;
         let bar = Bar {
             figure: "outage",
             most,
         };
         say(&format!(
-            "  of kdump-tools' {KDUMP_TOOLS} s: {ratio:.3}  {}",
+            "  of kdump-tools' {:.1} s: {ratio:.3}  {}",
+            of_theirs.middle,
             bar.judge(ratio)
         ));
     }
     Ok(())
 }
 
-/// A run that came to its end; repeated when the emulator killed the guest.
-fn complete(lab: &Lab, mut attempt: impl FnMut(&Path) -> Result<Run>) -> Result<Run> {
+impl Done {
+    /// Takes in a run; its dump must be complete.
+    fn add(
+        &mut self,
+        ran: &Ran,
+        moments: Vec<Moment>,
+        dump: &Path,
+        binaries: &Binaries,
+    ) -> Result<()> {
+        let baredump = || Command::new(&binaries.baredump);
+        qemu::run_tool(baredump().arg("verify").arg(dump), &[0])?;
+        let info = qemu::run_tool(baredump().args(["info", "--json"]).arg(dump), &[0])?;
+        let info: Value = serde_json::from_slice(&info.stdout).context("info is no JSON")?;
+        let panic = ran.lines.iter().find(|line| line.text.contains(PANIC));
+        let panic = panic.context("the console has no panic line")?.at;
+        self.seconds
+            .push(ran.took.saturating_sub(panic).as_secs_f64());
+        self.moments.push(moments);
+        self.pages
+            .push(info["pages"].as_f64().context("info tells no pages")?);
+        self.bytes.push(fs::metadata(dump)?.len() as f64);
+        ran.forget_disk();
+        Ok(())
+    }
+
+    /// Prints medians; the whole outage.
+    fn print(&self) -> Spread {
+        for moment in self.moments.first().into_iter().flatten() {
+            let of = |run: &Vec<Moment>| {
+                let same = run.iter().find(|other| other.name == moment.name);
+                same.map(|moment| moment.after.as_secs_f64())
+            };
+            let spread = Spread::seconds(self.moments.iter().filter_map(of));
+            say(&format!("  {:<16} {spread}", moment.name));
+        }
+        let total = Spread::seconds(self.seconds.iter().copied());
+        say(&format!("  {:<16} {total}", "machine reset"));
+        for (name, numbers) in [("pages", &self.pages), ("bytes", &self.bytes)] {
+            let spread = Spread::bytes(numbers.iter().copied());
+            say(&format!("  {name:<16} {spread}"));
+        }
+        total
+    }
+}
+
+/// A run with baredump, which the guest makes ready as a user does.
+fn baredump(guest: &Guest, dir: &Path, codec: &str, binaries: &Binaries) -> Result<Ran> {
+    let config = dir.join("baredump.toml");
+    fs::write(&config, kdump_tools::configuration(codec))
+        .context("cannot write the configuration")?;
+    let files = [
+        (binaries.baredump.as_path(), "/usr/sbin/baredump"),
+        (binaries.baredumpctl.as_path(), "/usr/sbin/baredumpctl"),
+        (config.as_path(), "/etc/baredump.toml"),
+    ];
+    guest.run(dir, Side::Baredump, &files)
+}
+
+/// A run that came to its end, and its dump; repeated when the emulator killed the guest.
+fn complete(lab: &Lab, attempt: impl Fn(&Path) -> Result<Ran>) -> Result<(Ran, PathBuf)> {
     let mut runs = 0;
     loop {
         runs += 1;
-        let run = attempt(&lab.fresh("runs/bench")?)?;
-        if run.outcome == Outcome::Finished {
-            return Ok(run);
+        let ran = attempt(&lab.fresh("runs/bench")?)?;
+        if ran.outcome == Outcome::Finished {
+            let dump = kdump_tools::saved(&ran)?;
+            return Ok((ran, dump));
         }
-        if runs == ATTEMPTS || !run.outcome.repeatable() {
-            vm::show_tail(&run.dir.join("console.log"));
-            bail!("the capture failed: {}", run.outcome);
+        if runs == ATTEMPTS || !ran.outcome.repeatable() {
+            vm::show_tail(&ran.dir.join("console.log"));
+            bail!("the capture failed: {}", ran.outcome);
         }
-        say(&format!("{}; once more", run.outcome));
+        say(&format!("{}; once more", ran.outcome));
     }
 }
