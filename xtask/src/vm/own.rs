@@ -1,4 +1,5 @@
-//! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs.
+//! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs. And
+//! one that it does not: a locked-down kernel must refuse it, as it is not signed.
 
 use super::{Bench, Scenario, all_good, finished, only_dump};
 use crate::check::read_report;
@@ -70,27 +71,60 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// One for each disk.
+/// What `baredumpctl arm` says of an unsigned kernel.
+const REFUSED: &str = "takes only signed kernels";
+
+type Judge = fn(&Bench<'_>, &Kernel, &Run) -> Result<String>;
+
+/// One for each disk, and one under lockdown.
 pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
-    let scenario = |case: &Case| Scenario {
-        name: case.name,
+    let guest = Guest {
+        reservation: RESERVATION.into(),
+        // The kernel that panics needs no driver for the disk.
+        words: "guest.workload=0 guest.disk=none".into(),
+        capture_kernel: Some(own.clone()),
+        limit: LIMIT,
+        ..Guest::default()
+    };
+    let scenario = |name, guest, judge| Scenario {
+        name,
         series: match own.arch {
             Arch::X86 => SERIES,
             Arch::Arm64 => ARM64_SERIES,
         },
-        guest: Guest {
-            reservation: RESERVATION.into(),
-            // The kernel that panics needs no driver for it.
-            words: "guest.workload=0 guest.disk=none".into(),
-            capture_modules: vec![case.driver.to_owned()],
-            capture_kernel: Some(own.clone()),
-            bus: case.bus,
-            limit: LIMIT,
-            ..Guest::default()
-        },
+        guest,
         judge,
     };
-    CASES.iter().map(scenario).collect()
+    let mut scenarios: Vec<_> = CASES
+        .iter()
+        .map(|case| {
+            let guest = Guest {
+                capture_modules: vec![case.driver.to_owned()],
+                bus: case.bus,
+                ..guest.clone()
+            };
+            scenario(case.name, guest, judge as Judge)
+        })
+        .collect();
+    // Debian's arm64 kernels have no kexec_file_load(2), so that nothing is loaded under lockdown.
+    if own.arch == Arch::X86 {
+        let mut locked = guest;
+        locked.words.push_str(" lockdown=integrity");
+        scenarios.push(scenario("own-lockdown", locked, refused));
+    }
+    scenarios
+}
+
+/// The loader said why, and the machine did not panic.
+fn refused(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    let said = run.lines.iter().find(|line| line.text.contains(REFUSED));
+    let said = said.context("the loader did not say that the kernel must be signed")?;
+    let armed = |line: &qemu::Line| line.text.contains("guest: armed");
+    ensure!(
+        !run.lines.iter().any(armed),
+        "an unsigned kernel was loaded under lockdown"
+    );
+    Ok(said.text.clone())
 }
 
 /// A complete dump that every judge accepts, and no module too many or too few.
