@@ -66,10 +66,10 @@ pub fn explain(err: &io::Error, facts: &Facts) -> String {
     match Errno::from_raw(err.raw_os_error().unwrap_or(0)) {
         Errno::EPERM | Errno::EACCES => permission(facts),
         Errno::ENOSYS => "this kernel has no kexec_file_load(2): it was built without CONFIG_KEXEC_FILE; use a kernel that has it".into(),
-        Errno::EKEYREJECTED | Errno::ENOKEY | Errno::EBADMSG | Errno::ELIBBAD | Errno::ENOPKG | Errno::ENODATA => format!(
-            "the signature of {kernel} is not accepted ({err}): under Secure Boot or CONFIG_KEXEC_SIG_FORCE the capture kernel must be \
-             signed with a key that the running kernel trusts; use the distribution's own kernel image"
-        ),
+        Errno::ENODATA => signature(format!("{kernel} is not signed")),
+        Errno::EKEYREJECTED | Errno::ENOKEY | Errno::EBADMSG | Errno::ELIBBAD | Errno::ENOPKG => {
+            signature(format!("the signature of {kernel} is not accepted ({err})"))
+        }
         Errno::EADDRNOTAVAIL => format!(
             "the reservation of {} MiB is too small: {kernel} needs {} MiB in one piece to unpack itself, the image {} MiB, and the \
              capture kernel room to work; reserve more with crashkernel= ({}M is a good start) and reboot",
@@ -87,6 +87,14 @@ pub fn explain(err: &io::Error, facts: &Facts) -> String {
         ),
         _ => format!("kexec_file_load of {kernel} failed: {err}; the kernel's log may say why: look for kexec in dmesg"),
     }
+}
+
+/// What is said of a signature that is missing or no good.
+fn signature(fault: String) -> String {
+    format!(
+        "{fault}: under Secure Boot or CONFIG_KEXEC_SIG_FORCE the capture kernel must be signed with a key that the running kernel \
+         trusts; use the distribution's own kernel image, or sign yours (docs/capture-kernel.md says how)"
+    )
 }
 
 fn permission(facts: &Facts) -> String {
@@ -228,6 +236,8 @@ mod tests {
             assert!(text(errno, &facts()).len() > 40, "{errno}");
         }
         assert!(text(Errno::EIO, &facts()).contains("Input/output error"));
+        assert!(text(Errno::ENODATA, &facts()).starts_with("/boot/vmlinuz is not signed: "));
+        assert!(text(Errno::ENOKEY, &facts()).contains("is not accepted (Required key"));
     }
 
     #[test]

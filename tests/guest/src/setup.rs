@@ -32,6 +32,18 @@ pub(crate) fn mounts() -> Result<()> {
             }
         }
     }
+    // What says whether the kernel is locked down; not every kernel has it.
+    let security = "/sys/kernel/security";
+    if Path::new(security).exists() {
+        mount(
+            Some("securityfs"),
+            security,
+            Some("securityfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .with_context(|| format!("cannot mount securityfs on {security}"))?;
+    }
     Ok(())
 }
 
