@@ -69,6 +69,9 @@ fn guest() -> Result<()> {
     if let Some(disk) = &words.disk {
         setup::disk(disk)?;
     }
+    if let Some(watchdog) = &words.watchdog {
+        setup::watchdog(watchdog)?;
+    }
     if words.workload {
         workload::run(&words);
     }

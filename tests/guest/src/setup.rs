@@ -1,6 +1,7 @@
 //! What PID 1 does first: mounts, console, modules, the disk.
 
 use std::fs::{self, File};
+use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -92,5 +93,16 @@ pub(crate) fn disk(device: &str) -> Result<()> {
     )
     .with_context(|| format!("cannot mount {device}"))?;
     say(&format!("disk {device} mounted"));
+    Ok(())
+}
+
+/// Starts a watchdog, which resets the machine when its time is over: nobody feeds it, and it is never closed.
+pub(crate) fn watchdog(device: &str) -> Result<()> {
+    wait_for(device)?;
+    let opened = File::options().write(true).open(device);
+    let _ = opened
+        .with_context(|| format!("cannot start {device}"))?
+        .into_raw_fd();
+    say(&format!("watchdog {device} started"));
     Ok(())
 }

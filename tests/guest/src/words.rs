@@ -15,6 +15,8 @@ pub(crate) struct Words {
     pub(crate) sentinels: u32,
     /// `guest.disk=`: ext4 device mounted at `/mnt`, `none` for no disk.
     pub(crate) disk: Option<String>,
+    /// `guest.watchdog=`: a watchdog that is started and never fed.
+    pub(crate) watchdog: Option<String>,
     /// `guest.host=`: the host name, which names the dump directory.
     pub(crate) host: String,
     /// `guest.arm=`: who loads the capture kernel.
@@ -56,6 +58,7 @@ impl Default for Words {
             slow: None,
             sentinels: 1200,
             disk: Some("/dev/vda".into()),
+            watchdog: None,
             host: "guest".into(),
             arm: Arm::No,
             arm_args: Vec::new(),
@@ -93,6 +96,7 @@ impl Words {
             ("sentinels", _) => self.sentinels = value.parse().ok()?,
             ("disk", "none") => self.disk = None,
             ("disk", _) => self.disk = Some(value.to_owned()),
+            ("watchdog", _) => self.watchdog = Some(value.to_owned()),
             ("host", _) => self.host = value.to_owned(),
             ("arm", "0") => self.arm = Arm::No,
             ("arm", "1") => self.arm = Arm::Baredumpctl,
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn every_word_is_understood() {
         let (words, unknown) = Words::parse(
-            "quiet guest.workload=0 guest.kinds=1 guest.balloon=64 guest.slow=/dev/vdd guest.sentinels=7 guest.disk=none guest.host=../x guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
+            "quiet guest.workload=0 guest.kinds=1 guest.balloon=64 guest.slow=/dev/vdd guest.sentinels=7 guest.disk=none guest.watchdog=/dev/watchdog guest.host=../x guest.arm=raw guest.arm_args=--a,b=c guest.panic=none guest.raw=/dev/vdc",
         );
         assert_eq!(unknown, Vec::<String>::new());
         assert_eq!(
@@ -134,6 +138,7 @@ mod tests {
                 slow: Some("/dev/vdd".into()),
                 sentinels: 7,
                 disk: None,
+                watchdog: Some("/dev/watchdog".into()),
                 host: "../x".into(),
                 arm: Arm::Raw,
                 arm_args: vec!["--a".into(), "b=c".into()],

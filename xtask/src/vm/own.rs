@@ -1,5 +1,6 @@
-//! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs. And
-//! one that it does not: a locked-down kernel must refuse it, as it is not signed.
+//! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs. One while
+//! a watchdog runs that would reset the machine in the middle of the dump. And one that it does not capture: a locked-down kernel must
+//! refuse it, as it is not signed.
 
 use super::{Bench, Scenario, all_good, finished, only_dump};
 use crate::check::read_report;
@@ -71,12 +72,16 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// QEMU's name of a watchdog, and its driver's. It waits 30 s.
+const WATCHDOG: &str = "i6300esb";
+/// Seconds for which the first attempt hangs while the watchdog runs.
+const STALL: u64 = 40;
 /// What `baredumpctl arm` says of an unsigned kernel.
 const REFUSED: &str = "takes only signed kernels";
 
 type Judge = fn(&Bench<'_>, &Kernel, &Run) -> Result<String>;
 
-/// One for each disk, and one under lockdown.
+/// One for each disk, one beside a watchdog, one under lockdown.
 pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
     let guest = Guest {
         reservation: RESERVATION.into(),
@@ -106,6 +111,16 @@ pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
             scenario(case.name, guest, judge as Judge)
         })
         .collect();
+    let mut watched = Guest {
+        capture_modules: vec!["virtio_blk".into(), WATCHDOG.into()],
+        modules: &[WATCHDOG],
+        capture_words: vec!["baredump.fault=capture:hang".into()],
+        extra: ["-device", WATCHDOG].map(Into::into).to_vec(),
+        ..guest.clone()
+    };
+    watched.words.push_str(" guest.watchdog=/dev/watchdog");
+    watched.config.push_str(&format!("stall = \"{STALL}s\"\n"));
+    scenarios.push(scenario("own-watchdog", watched, outlived));
     // Debian's arm64 kernels have no kexec_file_load(2), so that nothing is loaded under lockdown.
     if own.arch == Arch::X86 {
         let mut locked = guest;
@@ -113,6 +128,22 @@ pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
         scenarios.push(scenario("own-lockdown", locked, refused));
     }
     scenarios
+}
+
+/// The capture took longer than the watchdog waits.
+fn outlived(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    all_good(bench, &only_dump(run)?, kernel)?;
+    let took = timeline::total(&timeline::moments(&run.lines));
+    let took = took.context("the console does not say how long it took")?;
+    ensure!(
+        took > Duration::from_secs(STALL),
+        "the capture did not hang, so that the watchdog had no reason"
+    );
+    Ok(format!(
+        "complete {:.1} s after the panic",
+        took.as_secs_f64()
+    ))
 }
 
 /// The loader said why, and the machine did not panic.
