@@ -2,6 +2,7 @@
 
 use baredump::format::Out;
 use std::io;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// The size of the disk. A dump of a synthetic kernel can't be larger, whatever its vmcore claims.
@@ -23,10 +24,18 @@ impl MemoryFile {
     }
 }
 
+fn within(end: u64) -> io::Result<()> {
+    if end > DISK {
+        Err(io::ErrorKind::StorageFull.into())
+    } else {
+        Ok(())
+    }
+}
+
 impl Out for MemoryFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.saturating_add(bytes.len() as u64);
-        self.reserve(end)?;
+        within(end)?;
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let len = file.len().max(end as usize);
         file.resize(len, 0);
@@ -34,12 +43,8 @@ impl Out for MemoryFile {
         Ok(())
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        if len > DISK {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        }
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        within(range.end)
     }
 
     fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
@@ -54,7 +59,7 @@ impl Out for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.reserve(len)?;
+        within(len)?;
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -6,6 +6,7 @@ pub mod frames;
 pub mod kdump;
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 /// A file being read at any offset.
@@ -63,11 +64,11 @@ pub trait Out: Sync {
     /// As write(2).
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes room for `len` bytes from the start so that writing them later cannot run out of space, where the file system can.
+    /// Makes room for the bytes of `range` so that writing them later cannot run out of space, where the file system can.
     ///
     /// # Errors
     /// When there is no space for them.
-    fn reserve(&self, len: u64) -> io::Result<()>;
+    fn reserve(&self, range: Range<u64>) -> io::Result<()>;
 
     /// Cuts or extends the file to `len` bytes.
     ///
@@ -89,6 +90,11 @@ pub trait Out: Sync {
     /// As read(2), and always where nothing can be read back.
     fn read_back(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether what was never written is zeros: on a device it is what was there before.
+    fn has_holes(&self) -> bool {
+        true
     }
 
     /// Whether this is a stream: what was written cannot be seen or cut again, and what is reserved or cut does nothing.

@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -233,9 +234,13 @@ impl Out for FileOut {
         Ok(())
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        let len = i64::try_from(len).map_err(|_| io::Error::from(Errno::EFBIG))?;
-        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let signed = |n| i64::try_from(n).map_err(|_| io::Error::from(Errno::EFBIG));
+        let (at, len) = (signed(range.start)?, signed(range.end - range.start)?);
+        match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, at, len) {
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
             // /dev/null and pipes have no room to reserve.
             Err(Errno::ENODEV | Errno::ESPIPE) => Ok(()),
@@ -253,6 +258,10 @@ impl Out for FileOut {
 
     fn read_back(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    fn has_holes(&self) -> bool {
+        self.file.metadata().is_ok_and(|m| m.is_file())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -305,7 +314,7 @@ impl Pending<'_> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -314,10 +323,22 @@ mod tests {
     #[test]
     fn a_device_takes_what_is_written() {
         let out = FileOut::new(File::options().write(true).open("/dev/null").unwrap());
-        out.reserve(1 << 20).unwrap();
+        out.reserve(0..1 << 20).unwrap();
         out.write_at(4096, b"x").unwrap();
         out.set_len(8192).unwrap();
         out.sync().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_reserved_stays_a_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = FileOut::new(File::create(dir.path().join("a")).unwrap());
+        out.reserve(1 << 30..(1 << 30) + 4096).unwrap();
+        out.reserve(9..9).unwrap();
+        out.set_len((1 << 30) + 4096).unwrap();
+        assert!(out.has_holes() && out.file().metadata().unwrap().blocks() < 1 << 11);
+        let null = FileOut::new(File::options().write(true).open("/dev/null").unwrap());
+        assert!(!null.has_holes());
     }
 
     #[test]
@@ -349,7 +370,7 @@ mod tests {
         let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
         let at = |name: &str| mount.path().join("a").join(name);
         let pending = dir.begin("vmcore-incomplete", "vmcore").unwrap();
-        pending.out().reserve(1 << 16).unwrap();
+        pending.out().reserve(0..1 << 16).unwrap();
         pending.out().write_at(4, b"tail").unwrap();
         pending.out().write_at(0, b"head").unwrap();
         assert!(at("vmcore-incomplete").exists() && !at("vmcore").exists());

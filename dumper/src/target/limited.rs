@@ -3,6 +3,7 @@
 use crate::format::Out;
 use nix::errno::Errno;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// An output that behaves as a disk that is full after `limit` bytes.
@@ -56,10 +57,10 @@ impl Out for Limited<'_> {
         self.noted(written)
     }
 
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
         let reserved = self
-            .within(Some(len))
-            .and_then(|()| self.inner.reserve(len));
+            .within(Some(range.end))
+            .and_then(|()| self.inner.reserve(range));
         self.noted(reserved)
     }
 
@@ -78,6 +79,10 @@ impl Out for Limited<'_> {
         self.inner.read_back(offset, buf)
     }
 
+    fn has_holes(&self) -> bool {
+        self.inner.has_holes()
+    }
+
     fn is_stream(&self) -> bool {
         self.inner.is_stream()
     }
@@ -92,7 +97,7 @@ impl Out for Nowhere {
         Ok(())
     }
 
-    fn reserve(&self, _len: u64) -> io::Result<()> {
+    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
 
@@ -112,7 +117,7 @@ mod tests {
         for error in [
             out.write_at(90, &[0; 11]),
             out.write_at(u64::MAX, &[0; 2]),
-            out.reserve(101),
+            out.reserve(50..101),
             out.set_len(101),
         ] {
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);

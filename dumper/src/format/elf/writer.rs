@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
             start: notes_at + info.notes_size,
             at: notes_at + info.notes_size,
         };
-        out.reserve(writer.start)?;
+        out.reserve(0..writer.start)?;
         writer.write_header(!out.is_stream())?;
         writer.write_table(notes_at, info, pieces())?;
         if wide {
@@ -204,7 +204,7 @@ mod tests {
             file[start..start + bytes.len()].copy_from_slice(bytes);
             Ok(())
         }
-        fn reserve(&self, _: u64) -> io::Result<()> {
+        fn reserve(&self, _: std::ops::Range<u64>) -> io::Result<()> {
             Ok(())
         }
         fn set_len(&self, _: u64) -> io::Result<()> {

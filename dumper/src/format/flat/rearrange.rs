@@ -269,7 +269,7 @@ mod tests {
             file[start..end].copy_from_slice(bytes);
             Ok(())
         }
-        fn reserve(&self, _: u64) -> io::Result<()> {
+        fn reserve(&self, _: std::ops::Range<u64>) -> io::Result<()> {
             Ok(())
         }
         fn set_len(&self, len: u64) -> io::Result<()> {

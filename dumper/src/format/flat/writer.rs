@@ -3,6 +3,7 @@
 use super::{END, header};
 use crate::format::Out;
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are collected before they are written; what is larger goes past the buffer.
@@ -97,7 +98,7 @@ impl<W: Write + Send> Out for FlatOut<W> {
         self.state().record(offset, bytes)
     }
 
-    fn reserve(&self, _len: u64) -> io::Result<()> {
+    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
 
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_format() {
         let out = FlatOut::new(Vec::new()).unwrap();
-        out.reserve(1 << 40).unwrap();
+        out.reserve(0..1 << 40).unwrap();
         out.write_at(0x1068, b"notes").unwrap();
         out.write_at(7, b"").unwrap();
         out.set_len(0x2000).unwrap();

@@ -185,7 +185,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Writes a window of a bitmap: the next one, and the first one begins at 0. Windows without a page are holes.
+    /// Writes a window of a bitmap: the next one, and the first one begins at 0. Blocks without a page are holes.
     ///
     /// # Errors
     /// As the output.
@@ -194,19 +194,21 @@ impl<'a> Writer<'a> {
             Map::Exists => &mut self.exists,
             Map::Kept => &mut self.kept,
         };
-        let end = map.len().div_ceil(8);
+        let (end, has_holes) = (map.len().div_ceil(8), self.out.has_holes());
         let mut at = map.start() / 8;
         stream.skip_to(at);
-        if map.next(at * 8).is_none() {
-            stream.skip_to(end);
-            return Ok(());
-        }
         let mut buf = vec![0; BLOCK.min(usize::try_from(end - at).unwrap_or(BLOCK))];
         while at < end {
             let part = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
-            map.copy_bytes(at, &mut buf[..part]);
-            stream.append(self.out, &buf[..part])?;
+            let next = map.next(at * 8).map_or(end, |pfn| pfn / 8);
+            let here = at;
             at += part as u64;
+            if has_holes && next >= at {
+                stream.skip_to(at);
+                continue;
+            }
+            map.copy_bytes(here, &mut buf[..part]);
+            stream.append(self.out, &buf[..part])?;
         }
         Ok(())
     }
@@ -237,7 +239,8 @@ impl<'a> Writer<'a> {
         self.descs_size = kept * size_of::<PageDesc>() as u64;
         let end = self.descs.start + self.descs_size;
         self.data = Stream::at(end);
-        self.out.reserve(end)?;
+        // The bitmaps are written; their holes stay holes.
+        self.out.reserve(self.descs.start..end)?;
         // Readers map the bitmaps and read descriptors at once: the file must reach that far even if no page is ever written.
         self.out.set_len(end)?;
         self.write_header(if self.out.is_stream() { 0 } else { INCOMPLETE })?;
