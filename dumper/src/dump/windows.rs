@@ -10,6 +10,7 @@ use crate::format::kdump::{Map, Writer};
 use crc32fast::Hasher;
 use std::io;
 use std::ops::Range;
+use zerocopy::IntoBytes;
 
 /// What was counted while pages were judged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,8 +150,6 @@ impl<'s> Windows<'s> {
 
 fn checksum(map: &Bitmap) -> u32 {
     let mut crc = Hasher::new();
-    for word in map.words() {
-        crc.update(&word.to_le_bytes());
-    }
+    crc.update(map.words().as_bytes());
     crc.finalize()
 }

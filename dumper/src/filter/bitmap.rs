@@ -153,16 +153,23 @@ impl Bitmap {
     /// Sets the bits of `bytes`, which stand for the pfns from `8 * at` on; bits outside are left out. `false` when such a
     /// bit is set.
     pub fn load_bytes(&mut self, at: u64, bytes: &[u8]) -> bool {
-        let mut inside = true;
-        for (byte, offset) in bytes.iter().zip(at..) {
-            let left = self.end.saturating_sub(offset.saturating_mul(8)).min(8);
-            let beyond = if left == 8 { 0 } else { u8::MAX << left };
-            inside &= byte & beyond == 0;
-            let word = (offset / 8).checked_sub(self.first);
-            match word.and_then(|word| self.words.get_mut(index(word))) {
-                Some(word) => *word |= u64::from(byte & !beyond) << (offset % 8 * 8),
-                None => inside &= *byte == 0,
+        let (mut inside, mut at) = (true, at);
+        let head = index(at.next_multiple_of(8) - at).min(bytes.len());
+        let (head, rest) = bytes.split_at(head);
+        for part in std::iter::once(head).chain(rest.chunks(8)) {
+            let mut word = [0; 8];
+            let skip = index(at % 8);
+            word[skip..skip + part.len()].copy_from_slice(part);
+            let (bits, number) = (u64::from_le_bytes(word), at / 8);
+            let left = self.end.saturating_sub(number.saturating_mul(64)).min(64);
+            let beyond = u64::MAX.checked_shl(left as u32).unwrap_or(0);
+            inside &= bits & beyond == 0;
+            let here = number.checked_sub(self.first);
+            match here.and_then(|here| self.words.get_mut(index(here))) {
+                Some(word) => *word |= bits & !beyond,
+                None => inside &= bits == 0,
             }
+            at += part.len() as u64;
         }
         inside
     }
@@ -189,10 +196,16 @@ impl Bitmap {
 
     /// Fills `buf` with the bytes of the map from byte `at` on; outside they are zeros.
     pub fn copy_bytes(&self, at: u64, buf: &mut [u8]) {
-        for (byte, offset) in buf.iter_mut().zip(at..) {
-            let word = (offset / 8).checked_sub(self.first);
+        let head = index(at.next_multiple_of(8) - at).min(buf.len());
+        let (head, rest) = buf.split_at_mut(head);
+        let mut at = at;
+        for part in std::iter::once(head).chain(rest.chunks_mut(8)) {
+            let word = (at / 8).checked_sub(self.first);
             let word = word.and_then(|word| self.words.get(index(word)));
-            *byte = word.copied().unwrap_or(0).to_le_bytes()[index(offset % 8)];
+            let bytes = word.copied().unwrap_or(0).to_le_bytes();
+            let skip = index(at % 8);
+            part.copy_from_slice(&bytes[skip..skip + part.len()]);
+            at += part.len() as u64;
         }
     }
 }
@@ -250,6 +263,14 @@ mod tests {
                 let bit = bytes[usize::try_from(pfn / 8).unwrap()] >> (pfn % 8) & 1 != 0;
                 prop_assert_eq!(bit, set.contains(&pfn));
             }
+            let (from, count) = (usize::try_from(len % 11).unwrap(), usize::try_from(len % 31).unwrap());
+            let mut part = vec![0; count];
+            map.copy_bytes(len % 11, &mut part);
+            prop_assert_eq!(&part, &bytes[from..from + count]);
+            let mut loaded = Bitmap::new(len).unwrap();
+            prop_assert!(loaded.load_bytes(len % 11, &part) && loaded.load_bytes(0, &bytes[..from]));
+            prop_assert!(loaded.load_bytes((len % 11) + count as u64, &bytes[from + count..]));
+            prop_assert_eq!(&loaded, &map);
             let mut loaded = Bitmap::new(len).unwrap();
             prop_assert!(loaded.load_bytes(0, &bytes));
             prop_assert_eq!(&loaded, &map);
