@@ -218,7 +218,7 @@ impl<'a> Job<'a> {
             threads: asked.threads,
             mmap: asked.mmap,
             strict: asked.strict,
-            window: None,
+            window: asked.buffer.map(|kib| kib.saturating_mul(8 << 10)),
         };
         let page = kernel.page_size().bytes() as u64;
         let mut terminal = Terminal::new(page, asked.messages & PROGRESS == 0);
@@ -423,12 +423,12 @@ mod tests {
     #[test]
     fn a_stream_that_never_began_is_no_partial_dump() {
         let (_dir, at) = scene();
-        // Memory so high that the bitmaps do not fit into a buffer.
-        let mut high = vmcore();
-        high[92] = 4;
-        fs::write(at("high"), high).unwrap();
+        // So much memory that the bitmaps do not fit into a buffer.
+        let mut large = vmcore();
+        large[108] = 4;
+        fs::write(at("large"), large).unwrap();
         let options = ["--message-level=0", "-F"];
-        let full = native(args(&options, at("high"), "/dev/full".into()));
+        let full = native(args(&options, at("large"), "/dev/full".into()));
         assert!(matches!(full, Err(Failure::Failed(_))), "{full:?}");
     }
 

@@ -57,7 +57,8 @@ pub(super) fn are_parts(paths: &[PathBuf]) -> bool {
 /// A new file, or with `replace` an emptied old one.
 pub(super) fn create(path: &Path, replace: bool) -> io::Result<FileOut> {
     let mut open = OpenOptions::new();
-    open.write(true).mode(0o600);
+    // The bitmaps are read back.
+    open.read(true).write(true).mode(0o600);
     if replace {
         open.create(true).truncate(true)
     } else {
@@ -125,4 +126,20 @@ pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Out;
+
+    #[test]
+    fn what_was_written_can_be_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = create(&dir.path().join("a"), false).unwrap();
+        out.write_at(4, b"text").unwrap();
+        let mut buf = [0; 6];
+        out.read_back(2, &mut buf).unwrap();
+        assert_eq!(&buf, b"\0\0text");
+    }
 }

@@ -59,7 +59,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// They change how makedumpfile itself works: buffers, temporary files, the size of parts.
-const WITHOUT_EFFECT: &[&str] = &["b", "cyclic-buffer", "work-dir", "splitblock-size"];
+const WITHOUT_EFFECT: &[&str] = &["b", "work-dir", "splitblock-size"];
 
 /// Long options of its manual: a unique beginning is enough, as with getopt_long(3).
 const LONG: &[&str] = &[

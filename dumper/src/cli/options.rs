@@ -46,6 +46,8 @@ pub(super) struct DumpOptions {
     /// The option that chose the compression.
     pub(super) codec_option: Option<&'static str>,
     pub(super) threads: usize,
+    /// KiB of a bitmap that are held at once, at most.
+    pub(super) buffer: Option<u64>,
     pub(super) mmap: bool,
     pub(super) strict: bool,
     pub(super) force: bool,
@@ -93,6 +95,7 @@ impl DumpOptions {
             compression: Compression::None,
             codec_option: None,
             threads: 0,
+            buffer: None,
             mmap: true,
             strict: false,
             force: false,
@@ -137,6 +140,10 @@ impl DumpOptions {
                 Short('f') | Long("force") => self.force = true,
                 Long("num-threads" | "threads") => {
                     self.threads = number("--num-threads", &text(&mut parser)?)?
+                }
+                Long("cyclic-buffer") => {
+                    let size = number("--cyclic-buffer", &text(&mut parser)?)?;
+                    self.buffer = (size != 0).then_some(size);
                 }
                 Long("message-level") => {
                     self.messages = messages(&text(&mut parser)?)?;

@@ -21,6 +21,7 @@ use crate::format::flat::FlatError;
 use crate::format::frames::FrameError;
 use crate::format::kdump::{Info, Writer};
 use crate::format::{Out, kdump};
+use crate::kernel::page::GROUP;
 use crate::kernel::printk;
 use crate::kernel::utsname::Utsname;
 use crate::vmcore;
@@ -42,7 +43,7 @@ pub struct Options {
     pub mmap: bool,
     /// Take makedumpfile's choices where they differ from what is right.
     pub strict: bool,
-    /// Pages in a window of the bitmaps, a multiple of 64; otherwise the [`Budget`] decides. The dump is the same.
+    /// Pages in a window of the bitmaps, if the [`Budget`] does not give fewer. The dump is the same.
     pub window: Option<u64>,
 }
 
@@ -160,7 +161,7 @@ pub fn dump(
         out.is_stream(),
     );
     if let Some(window) = options.window {
-        budget.window = window.next_multiple_of(64).max(64);
+        budget.window = budget.window.min(window.max(GROUP).next_multiple_of(GROUP));
     }
     let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
     observer.decided(&budget);
