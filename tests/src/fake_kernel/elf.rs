@@ -50,6 +50,18 @@ pub fn offsets(notes: usize, segments: &[Segment], page: u64) -> Vec<u64> {
 pub fn write(machine: Machine, notes: &[u8], segments: &[Segment], memory: &Memory) -> Vec<u8> {
     let page = memory.page_size();
     let offsets = offsets(notes.len(), segments, page);
+    let placed: Vec<_> = segments.iter().copied().zip(offsets).collect();
+    let mut out = headers(machine, notes, &placed, page);
+    for s in segments {
+        for pfn in s.phys / page..(s.phys + s.size).div_ceil(page) {
+            out.extend(clip(memory.page(pfn), pfn, s));
+        }
+    }
+    out
+}
+
+/// What comes before the memory: headers and notes, to a whole page. Segments come with the file offsets of their first bytes.
+pub fn headers(machine: Machine, notes: &[u8], segments: &[(Segment, u64)], page: u64) -> Vec<u8> {
     let mut out = b"\x7fELF\x02\x01\x01".to_vec();
     out.resize(16, 0);
     for half in [4u16, machine.elf()] {
@@ -70,17 +82,12 @@ pub fn write(machine: Machine, notes: &[u8], segments: &[Segment], memory: &Memo
         0,
         [notes_offset(segments.len(), page), 0, 0, len, len, 0],
     );
-    for (s, offset) in segments.iter().zip(&offsets) {
+    for (s, offset) in segments {
         header(&mut out, 1, 7, [*offset, s.virt, s.phys, s.size, s.size, 0]);
     }
     out.resize(notes_offset(segments.len(), page) as usize, 0);
     out.extend(notes);
     out.resize(out.len().next_multiple_of(page as usize), 0);
-    for s in segments {
-        for pfn in s.phys / page..(s.phys + s.size).div_ceil(page) {
-            out.extend(clip(memory.page(pfn), pfn, s));
-        }
-    }
     out
 }
 

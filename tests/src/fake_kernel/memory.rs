@@ -70,6 +70,11 @@ impl Memory {
         word.map_or(0, u64::from_le_bytes)
     }
 
+    /// Every page that was added or written to.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.pages.iter().map(|(pfn, page)| (*pfn, page.as_slice()))
+    }
+
     /// The bytes of a page.
     pub fn page(&self, pfn: u64) -> Vec<u8> {
         self.pages

@@ -4,6 +4,7 @@
 mod btf;
 pub mod elf;
 pub mod generation;
+mod huge;
 pub mod kallsyms;
 pub mod kind;
 pub mod layout;
@@ -16,6 +17,7 @@ mod vmcoreinfo;
 mod zoo;
 
 pub use generation::Generation;
+pub use huge::{HugeMachine, Idle};
 pub use kallsyms::Kallsyms;
 pub use kind::{Kind, Rules};
 pub use machine::{Arm64, Machine};
@@ -320,9 +322,13 @@ impl FakeKernel {
     }
 
     fn struct_page(&self, memory: &mut Memory, pfn: u64, kind: Kind, private: u64) {
-        let Some(at) = self.layout.struct_page(pfn) else {
-            return;
-        };
+        if let Some(at) = self.layout.struct_page(pfn) {
+            self.struct_page_at(memory, at, kind, private);
+        }
+    }
+
+    /// The struct page at physical `at`.
+    fn struct_page_at(&self, memory: &mut Memory, at: u64, kind: Kind, private: u64) {
         let fields = kind.fields(self.generation);
         memory.write_u64(at, fields.flags);
         memory.write_u64(at + 8, 0xdead_0000_0000_0100);
@@ -333,25 +339,37 @@ impl FakeKernel {
         memory.write(at + 52, &1u32.to_le_bytes());
     }
 
-    /// The head's flag, order and destructor in the first tail page, and tails that look like pages of everybody else.
     fn compound_fields(&self, memory: &mut Memory, block: &Block, order: u64) {
-        let Some(head) = self.layout.struct_page(block.pfn) else {
-            return;
-        };
+        if let Some(head) = self.layout.struct_page(block.pfn) {
+            let tails = (1..block.pages).filter_map(|i| self.layout.struct_page(block.pfn + i));
+            self.compound_fields_at(memory, (head, block.pfn), tails, block.kind, order);
+        }
+    }
+
+    /// The flag of the head at a physical address and pfn, order and destructor in the first tail page, and tails that look like
+    /// pages of everybody else.
+    fn compound_fields_at(
+        &self,
+        memory: &mut Memory,
+        (head, pfn): (u64, u64),
+        tails: impl Iterator<Item = u64>,
+        kind: Kind,
+        order: u64,
+    ) {
         let flags = self.generation.flags();
         memory.write_u64(head, memory.read_u64(head) | 1 << flags.head);
         let word = if self.generation >= Generation::V7_1 {
             0xffff_ffff_ffff_ffc1
         } else {
-            0xffff_f1c3_4000_0001 | block.pfn << 6
+            0xffff_f1c3_4000_0001 | pfn << 6
         };
-        for at in (1..block.pages).filter_map(|i| self.layout.struct_page(block.pfn + i)) {
+        for at in tails {
             memory.write_u64(at, 1 << flags.lru);
             memory.write_u64(at + 8, word);
             memory.write_u64(at + 24, 0xdead_0000_0000_0401);
         }
         let tail = head + 64;
-        let hugetlb = block.kind == Kind::Hugetlb;
+        let hugetlb = kind == Kind::Hugetlb;
         match self.generation.compound() {
             Compound::PageFields | Compound::FolioFields => {
                 memory.write(tail + 16, &[1 + u8::from(hugetlb), order as u8])

@@ -275,7 +275,8 @@ impl FakeVmcore {
     }
 }
 
-fn notes(machine: Machine, vmcoreinfo: &str) -> Vec<u8> {
+/// The notes of all CPUs, and VMCOREINFO.
+pub(super) fn notes(machine: Machine, vmcoreinfo: &str) -> Vec<u8> {
     let mut all = Vec::new();
     for cpu in 0..CPUS {
         let mut status = vec![0; machine.status_size()];
