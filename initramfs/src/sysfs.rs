@@ -181,7 +181,7 @@ mod tests {
         }
 
         pub(super) fn driver(&self, device: &str, driver: &str, module: Option<&str>) {
-            let path = self.dir(&format!("sys/bus/drivers/{driver}"));
+            let path = self.dir(&format!("sys/bus/pci/drivers/{driver}"));
             symlink(
                 &path,
                 self.dir(&format!("sys/devices/{device}")).join("driver"),

