@@ -30,6 +30,9 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use windows::Windows;
 
+/// Windows of the bitmaps: each is remembered.
+const MOST_WINDOWS: u64 = 1 << 16;
+
 /// What to dump and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -161,7 +164,8 @@ pub fn dump(
         out.is_stream(),
     );
     if let Some(window) = options.window {
-        budget.window = budget.window.min(window.max(GROUP).next_multiple_of(GROUP));
+        let window = window.max(selector.max_mapnr / MOST_WINDOWS).max(GROUP);
+        budget.window = budget.window.min(window.next_multiple_of(GROUP));
     }
     let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
     observer.decided(&budget);

@@ -157,9 +157,11 @@ impl Bitmap {
         let head = index(at.next_multiple_of(8) - at).min(bytes.len());
         let (head, rest) = bytes.split_at(head);
         for part in std::iter::once(head).chain(rest.chunks(8)) {
-            let mut word = [0; 8];
-            let skip = index(at % 8);
-            word[skip..skip + part.len()].copy_from_slice(part);
+            let word = <[u8; 8]>::try_from(part).unwrap_or_else(|_| {
+                let (mut word, skip) = ([0; 8], index(at % 8));
+                word[skip..skip + part.len()].copy_from_slice(part);
+                word
+            });
             let (bits, number) = (u64::from_le_bytes(word), at / 8);
             let left = self.end.saturating_sub(number.saturating_mul(64)).min(64);
             let beyond = u64::MAX.checked_shl(left as u32).unwrap_or(0);
@@ -203,8 +205,13 @@ impl Bitmap {
             let word = (at / 8).checked_sub(self.first);
             let word = word.and_then(|word| self.words.get(index(word)));
             let bytes = word.copied().unwrap_or(0).to_le_bytes();
-            let skip = index(at % 8);
-            part.copy_from_slice(&bytes[skip..skip + part.len()]);
+            match <&mut [u8; 8]>::try_from(&mut *part) {
+                Ok(whole) => *whole = bytes,
+                Err(_) => {
+                    let skip = index(at % 8);
+                    part.copy_from_slice(&bytes[skip..skip + part.len()]);
+                }
+            }
             at += part.len() as u64;
         }
     }
