@@ -14,7 +14,7 @@ use crate::lab::{Lab, say, step};
 use crate::setup::{self, Need};
 use crate::vm::{self, Bench, own};
 use anyhow::{Context, Result, bail};
-use lexopt::prelude::{Long, Short, ValueExt};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
 use make::Target;
 use qemu::Arch;
 use std::ffi::OsString;
@@ -26,21 +26,22 @@ use xshell::Shell;
 const PACKAGE: &str = "linux-source-6.12";
 
 const HELP: &str = "\
-usage: ./x kernel [--arch x86_64|arm64] [--panic]
+usage: ./x kernel [--arch x86_64|arm64] [--panic [NAME...]]
 
 Builds a small capture kernel from Debian's source package and kernel-config/ARCH.config, unless that was done, and says
 how it is used. What a build that was interrupted has made is taken up again.
 
   --arch ARCH   for this architecture (that of this machine)
-  --panic       then lets it capture real panics, one for each kind of disk
+  --panic       then lets it capture real panics, one for each kind of disk, or those whose name contains a NAME
 
 Exit codes: 0 good, 1 something failed, 2 usage.";
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Options {
     arch: Arch,
     panic: bool,
+    names: Vec<String>,
 }
 
 /// Builds it and says how it is used.
@@ -57,7 +58,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
     let kernel = build(sh, lab, options.arch)?;
     describe(lab, &kernel)?;
     match options.panic {
-        true => panics(sh, lab, &kernel),
+        true => panics(sh, lab, &kernel, &options.names),
         false => Ok(()),
     }
 }
@@ -71,6 +72,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
             Arch::X86
         },
         panic: false,
+        names: Vec::new(),
     };
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(usage)? {
@@ -85,6 +87,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
                 options.arch = target.arch;
             }
             Long("panic") => options.panic = true,
+            Value(word) if options.panic => options.names.push(word.string().map_err(usage)?),
             Short('h') | Long("help") => return Ok(None),
             other => return Err(usage(other.unexpected())),
         }
@@ -139,7 +142,7 @@ fn kernel(out: &Path, arch: Arch) -> Result<Kernel> {
     Ok(Kernel {
         vmlinuz: part("vmlinuz")?,
         config: part("config")?,
-        modules: part("")?,
+        modules: modules.clone(),
         release,
         arch,
         kexec_tools: None,
@@ -186,7 +189,14 @@ fn modules(dir: &Path) -> Result<Vec<u64>> {
 }
 
 /// Panics that it captures.
-fn panics(sh: &Shell, lab: &Lab, own: &Kernel) -> Result<()> {
+fn panics(sh: &Shell, lab: &Lab, own: &Kernel, names: &[String]) -> Result<()> {
+    let mut scenarios = own::scenarios(own);
+    let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
+    scenarios.retain(|one| names.is_empty() || names.iter().any(|name| one.name.contains(name)));
+    let Some(series) = scenarios.first().map(|scenario| scenario.series) else {
+        let known = known.join(" ");
+        return Err(Stop::new(format!("there is no such panic, only {known}")));
+    };
     let binaries = match own.arch.is_host() {
         true => build::host(sh, lab)?,
         false => build::run(sh, lab)?,
@@ -196,8 +206,6 @@ fn panics(sh: &Shell, lab: &Lab, own: &Kernel) -> Result<()> {
         binaries,
         makedumpfile: fetch::makedumpfile(&apt)?,
     };
-    let scenarios = own::scenarios(own);
-    let series = scenarios.first().map_or("", |scenario| scenario.series);
     let kernel = fetch::kernel(&apt, series)?;
     let accel = kernel.accel(lab)?;
     let bench = Bench {
@@ -224,8 +232,10 @@ mod tests {
     #[test]
     fn options() {
         let parsed = |words: &[&str]| parse(words.iter().map(OsString::from).collect());
-        let arm64 = parsed(&["--arch", "arm64", "--panic"]).unwrap().unwrap();
+        let words = ["--arch", "arm64", "--panic", "nvme"];
+        let arm64 = parsed(&words).unwrap().unwrap();
         assert_eq!((arm64.arch, arm64.panic), (Arch::Arm64, true));
+        assert_eq!(arm64.names, ["nvme"]);
         assert!(!parsed(&[]).unwrap().unwrap().panic);
         assert_eq!(parsed(&["--help"]).unwrap(), None);
         for bad in [&["--arch", "s390x"][..], &["--arch"], &["arm64"]] {
