@@ -7,7 +7,7 @@ mod record;
 
 use crate::apt::Apt;
 use crate::check::{Judges, read_report};
-use crate::fetch::{self, Kernel};
+use crate::fetch::{self, ARM64_SERIES, Kernel};
 use crate::guest::{self, Guest};
 use crate::lab::{Lab, say, step};
 use crate::setup::Need;
@@ -45,25 +45,30 @@ struct Case {
     name: &'static str,
     /// The series of the kernel that panics.
     series: &'static str,
-    /// Whether our own kernel captures, not the one that panics.
-    own: bool,
+    /// The architecture of our own kernel, when that captures, not the one that panics.
+    own: Option<Arch>,
 }
 
 const CASES: &[Case] = &[
     Case {
         name: "6.12",
         series: "6.12.",
-        own: false,
+        own: None,
     },
     Case {
         name: "6.1",
         series: "6.1.",
-        own: false,
+        own: None,
     },
     Case {
         name: "own",
         series: "6.12.",
-        own: true,
+        own: Some(Arch::X86),
+    },
+    Case {
+        name: "own-arm64",
+        series: ARM64_SERIES,
+        own: Some(Arch::Arm64),
     },
 ];
 
@@ -73,10 +78,14 @@ const CASES: &[Case] = &[
 /// A floor that grew, or none.
 pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()> {
     let (record, cases) = parse(&arguments)?;
-    setup::run(sh, Need::Host)?;
+    let foreign = cases.iter().any(|case| case.own == Some(Arch::Arm64));
+    setup::run(sh, if foreign { Need::Tests } else { Need::Host })?;
     let apt = Apt::open(lab)?;
     let judges = Judges {
-        binaries: build::host(sh, lab)?,
+        binaries: match foreign {
+            true => build::run(sh, lab)?,
+            false => build::host(sh, lab)?,
+        },
         makedumpfile: fetch::makedumpfile(&apt)?,
     };
     let floors = Floors::read(lab)?;
@@ -86,17 +95,16 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
         let accel = kernel.accel(lab)?;
         kernels.push((case.series, kernel, accel));
     }
-    let own = match cases.iter().any(|case| case.own) {
-        true => Some(kernel::build(sh, lab, Arch::X86)?),
-        false => None,
-    };
+    let own = cases.iter().filter_map(|case| case.own);
+    let own = own.map(|arch| kernel::build(sh, lab, arch));
+    let own = own.collect::<Result<Vec<_>>>()?;
     let bench = Bench {
         lab,
         judges: &judges,
         kernels: &kernels,
     };
     step("smallest crashkernel= that gives a complete dump three times");
-    let found = search_all(&bench, own.as_ref(), &floors, cases)?;
+    let found = search_all(&bench, &own, &floors, cases)?;
     judge(lab, floors, found, record)
 }
 
@@ -119,7 +127,7 @@ fn parse(arguments: &[OsString]) -> Result<(bool, Vec<Case>)> {
     }
     // The build of our own kernel takes long: it is asked for by name.
     if cases.is_empty() {
-        cases.extend(CASES.iter().filter(|case| !case.own));
+        cases.extend(CASES.iter().filter(|case| case.own.is_none()));
     }
     Ok((record, cases))
 }
@@ -127,7 +135,7 @@ fn parse(arguments: &[OsString]) -> Result<(bool, Vec<Case>)> {
 /// All searches, two at a time.
 fn search_all(
     bench: &Bench<'_>,
-    own: Option<&Kernel>,
+    own: &[Kernel],
     floors: &Floors,
     cases: Vec<Case>,
 ) -> Result<Vec<Floor>> {
@@ -191,7 +199,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(bench: &'a Bench<'a>, own: Option<&'a Kernel>, case: Case) -> Result<Self> {
+    fn new(bench: &'a Bench<'a>, own: &'a [Kernel], case: Case) -> Result<Self> {
         let machine = bench
             .kernels
             .iter()
@@ -201,7 +209,7 @@ impl<'a> Search<'a> {
             bench,
             case,
             kernel,
-            capture: own.filter(|_| case.own),
+            capture: own.iter().find(|kernel| Some(kernel.arch) == case.own),
             accel: *accel,
         })
     }

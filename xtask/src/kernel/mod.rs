@@ -153,13 +153,14 @@ fn kernel(out: &Path, arch: Arch) -> Result<Kernel> {
 fn describe(lab: &Lab, kernel: &Kernel) -> Result<()> {
     let header = initramfs::loader::Kernel::open(&kernel.vmlinuz)?.header;
     let modules = modules(&kernel.modules)?;
+    let sizes = modules.iter().map(|path| Ok(fs::metadata(path)?.len()));
+    let bytes = sizes.sum::<Result<u64>>()?;
     say(&format!(
-        "capture kernel {}: {} bytes, {} to unpack itself; {} modules with {} bytes",
+        "capture kernel {}: {} bytes, {} to unpack itself; {} modules with {bytes} bytes",
         kernel.release,
         header.file_size,
         header.init_size,
-        modules.len(),
-        modules.iter().sum::<u64>()
+        modules.len()
     ));
     let dir = kernel.modules.strip_prefix(&lab.root);
     let dir = dir.unwrap_or(&kernel.modules).display();
@@ -173,24 +174,24 @@ fn describe(lab: &Lab, kernel: &Kernel) -> Result<()> {
     Ok(())
 }
 
-/// The sizes of the modules below a directory.
-fn modules(dir: &Path) -> Result<Vec<u64>> {
-    let mut sizes = Vec::new();
+/// The modules below a directory.
+pub(crate) fn modules(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            sizes.extend(modules(&path)?);
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(modules(&path)?);
         } else if path.extension().is_some_and(|end| end == "ko") {
-            sizes.push(entry.metadata()?.len());
+            found.push(path);
         }
     }
-    Ok(sizes)
+    found.sort();
+    Ok(found)
 }
 
 /// Panics that it captures.
 fn panics(sh: &Shell, lab: &Lab, own: &Kernel, names: &[String]) -> Result<()> {
-    let mut scenarios = own::scenarios(own);
+    let mut scenarios = own::scenarios(own)?;
     let known: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
     scenarios.retain(|one| names.is_empty() || names.iter().any(|name| one.name.contains(name)));
     let Some(series) = scenarios.first().map(|scenario| scenario.series) else {

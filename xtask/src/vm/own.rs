@@ -1,11 +1,12 @@
 //! Panics that our own kernel captures, one for each kind of disk: the image must hold exactly the modules that the disk needs. One while
-//! a watchdog runs that would reset the machine in the middle of the dump. And one that it does not capture: a locked-down kernel must
+//! a watchdog runs that would reset the machine in the middle of the dump, one with every module. And one that it does not capture: a locked-down kernel must
 //! refuse it, as it is not signed.
 
 use super::{Bench, Scenario, all_good, finished, only_dump};
 use crate::check::read_report;
 use crate::fetch::{ARM64_SERIES, Kernel};
 use crate::guest::{Guest, Run};
+use crate::kernel;
 use crate::timeline;
 use anyhow::{Context, Result, ensure};
 use initramfs::image;
@@ -72,6 +73,22 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Room for every module and its buffers.
+const ROOM: &str = "256M";
+/// What some of the modules drive.
+const DEVICES: &[&str] = &[
+    "e1000",
+    "e1000e",
+    "vmxnet3",
+    "virtio-net-pci",
+    "pvscsi",
+    "megasas-gen2",
+    "virtio-scsi-pci",
+    "virtio-serial-pci",
+    "i6300esb",
+];
+/// How the modules step says that one was not loaded.
+const WARNING: &str = "baredump: warning: module ";
 /// QEMU's name of a watchdog, and its driver's. It waits 30 s.
 const WATCHDOG: &str = "i6300esb";
 /// Seconds for which the first attempt hangs while the watchdog runs.
@@ -81,8 +98,11 @@ const REFUSED: &str = "takes only signed kernels";
 
 type Judge = fn(&Bench<'_>, &Kernel, &Run) -> Result<String>;
 
-/// One for each disk, one beside a watchdog, one under lockdown.
-pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
+/// One for each disk, one beside a watchdog, one with every module, one under lockdown.
+///
+/// # Errors
+/// When the modules cannot be listed.
+pub(crate) fn scenarios(own: &Kernel) -> Result<Vec<Scenario>> {
     let guest = Guest {
         reservation: RESERVATION.into(),
         // The kernel that panics needs no driver for the disk.
@@ -121,13 +141,43 @@ pub(crate) fn scenarios(own: &Kernel) -> Vec<Scenario> {
     watched.words.push_str(" guest.watchdog=/dev/watchdog");
     watched.config.push_str(&format!("stall = \"{STALL}s\"\n"));
     scenarios.push(scenario("own-watchdog", watched, outlived));
+    let every = Guest {
+        reservation: ROOM.into(),
+        capture_modules: kernel::modules(&own.modules)?
+            .iter()
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect(),
+        extra: DEVICES
+            .iter()
+            .flat_map(|device| ["-device", device])
+            .map(Into::into)
+            .collect(),
+        ..guest.clone()
+    };
+    scenarios.push(scenario("own-every-module", every, loaded));
     // Debian's arm64 kernels have no kexec_file_load(2), so that nothing is loaded under lockdown.
     if own.arch == Arch::X86 {
         let mut locked = guest;
         locked.words.push_str(" lockdown=integrity");
         scenarios.push(scenario("own-lockdown", locked, refused));
     }
-    scenarios
+    Ok(scenarios)
+}
+
+/// A module may find no device, but nothing else may keep it from being loaded.
+fn loaded(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    all_good(bench, &only_dump(run)?, kernel)?;
+    let warnings = run.lines.iter().map(|line| line.text.as_str());
+    let warnings: Vec<_> = warnings.filter(|text| text.contains(WARNING)).collect();
+    let fault = warnings.iter().find(|text| !text.contains("(ENODEV)"));
+    ensure!(fault.is_none(), "{}", fault.unwrap_or(&""));
+    let (_, modules) = modules(&run.dir.join("capture.img"))?;
+    Ok(format!(
+        "{} modules loaded, {} found no device",
+        modules.len() - warnings.len(),
+        warnings.len()
+    ))
 }
 
 /// The capture took longer than the watchdog waits.
