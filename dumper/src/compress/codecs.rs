@@ -1,6 +1,6 @@
 //! The codecs behind the names.
 
-use super::{Compression, lzo};
+use super::{Compression, lzo, zstd};
 use libdeflater::{CompressionLvl, Compressor};
 use zlib_rs::{Inflate, InflateFlush, Status};
 use zstd_safe::{CCtx, CParameter, DCtx};
@@ -10,7 +10,6 @@ use zstd_safe::{CCtx, CParameter, DCtx};
 const ZLIB_LEVELS: [i32; 2] = [2, 1];
 /// Every so many bytes one word of a page is looked at.
 const SAMPLE: usize = 96;
-const ZSTD_LEVEL: i32 = 1;
 const ZSTD_FAST_LEVEL: i32 = -1;
 const WINDOW_BITS: u8 = 15;
 
@@ -23,9 +22,9 @@ pub trait Codec: Send {
     fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize>;
 }
 
-/// Makes a codec; `None` for [`Compression::None`] or when its memory is not there.
+/// Makes a codec for pages of `page` bytes; `None` for [`Compression::None`] or when its memory is not there.
 #[must_use]
-pub fn codec(compression: Compression) -> Option<Box<dyn Codec>> {
+pub fn codec(compression: Compression, page: usize) -> Option<Box<dyn Codec>> {
     Some(match compression {
         Compression::None => return None,
         Compression::Zlib => {
@@ -37,8 +36,8 @@ pub fn codec(compression: Compression) -> Option<Box<dyn Codec>> {
         }
         Compression::Lzo => Box::new(Lzo(lzo::Encoder::new()?)),
         Compression::Snappy => Box::new(Snappy(snap::raw::Encoder::new())),
-        Compression::Zstd => Box::new(Zstd::new(ZSTD_LEVEL)?),
-        Compression::ZstdFast => Box::new(Zstd::new(ZSTD_FAST_LEVEL)?),
+        Compression::Zstd => Box::new(zstd::Zstd::new(page)?),
+        Compression::ZstdFast => Box::new(ZstdFast::new(ZSTD_FAST_LEVEL)?),
     })
 }
 
@@ -98,9 +97,9 @@ impl Codec for Snappy {
     }
 }
 
-struct Zstd(CCtx<'static>);
+struct ZstdFast(CCtx<'static>);
 
-impl Zstd {
+impl ZstdFast {
     fn new(level: i32) -> Option<Self> {
         let mut ctx = CCtx::try_create()?;
         ctx.set_parameter(CParameter::CompressionLevel(level))
@@ -109,7 +108,7 @@ impl Zstd {
     }
 }
 
-impl Codec for Zstd {
+impl Codec for ZstdFast {
     fn bound(&self, page: usize) -> usize {
         zstd_safe::compress_bound(page)
     }
@@ -221,7 +220,7 @@ mod tests {
         .collect();
         let mut open = Decompressor::default();
         for (compression, name, flag) in Compression::ALL.into_iter().skip(1) {
-            let mut codec = codec(compression).unwrap();
+            let mut codec = codec(compression, 4096).unwrap();
             let mut out = vec![0; codec.bound(4096)];
             for text in [&text, &dense, &text] {
                 let len = codec.compress(text, &mut out).unwrap();

@@ -2,6 +2,7 @@
 
 mod codecs;
 mod lzo;
+mod zstd;
 
 pub use codecs::{Codec, Decompressor, codec};
 

@@ -80,6 +80,8 @@ struct Worker<'a> {
     codec: Option<Box<dyn Codec>>,
     flag: u32,
     share_zero: bool,
+    /// A page of zeros, compressed: most of what is free.
+    zeros: Vec<u8>,
     per_chunk: usize,
     /// Room for [`BATCH`], at least for a page.
     pages: Vec<u8>,
@@ -88,18 +90,27 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(job: &Job<'a>) -> Result<Self, DumpError> {
         let (options, page_size) = (job.options, job.page_size);
-        let codec = compress::codec(options.compression);
+        let bytes = page_size.bytes();
+        let mut codec = compress::codec(options.compression, bytes);
         if codec.is_none() && options.compression != Compression::None {
             return Err(DumpError::Memory("the compressor"));
         }
+        // Room to read pages into holds only zeros yet.
+        let pages = vec![0; BATCH.max(bytes)];
+        let zeros = codec.as_mut().map_or_else(Vec::new, |codec| {
+            let mut room = vec![0; codec.bound(bytes)];
+            let len = codec.compress(&pages[..bytes], &mut room).unwrap_or(0);
+            room[..len].to_vec()
+        });
         Ok(Self {
             reader: job.core.reader(options.mmap),
             page_size,
             codec,
             flag: options.compression.flag(),
             share_zero: job.level.shares_zero_pages(),
-            per_chunk: CHUNK / page_size.bytes(),
-            pages: vec![0; BATCH.max(page_size.bytes())],
+            zeros,
+            per_chunk: CHUNK / bytes,
+            pages,
         })
     }
 
@@ -161,16 +172,21 @@ impl<'a> Worker<'a> {
     }
 
     fn place(&mut self, page: &[u8], chunk: &mut Chunk) -> Place {
-        if self.share_zero && is_zero(page) {
+        let zero = is_zero(page);
+        if self.share_zero && zero {
             chunk.zero += 1;
             return Place::Zero;
         }
         let start = chunk.used;
         let room = &mut chunk.data[start..];
-        let compressed = self
-            .codec
-            .as_mut()
-            .and_then(|codec| codec.compress(page, room));
+        let compressed = match &mut self.codec {
+            Some(_) if zero && !self.zeros.is_empty() => {
+                room[..self.zeros.len()].copy_from_slice(&self.zeros);
+                Some(self.zeros.len())
+            }
+            Some(codec) => codec.compress(page, room),
+            None => None,
+        };
         let (size, flags) = match compressed {
             Some(size) => (size, self.flag),
             None => {

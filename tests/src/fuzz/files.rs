@@ -128,7 +128,7 @@ fn tiny(compression: Compression) -> Option<Vec<u8>> {
     };
     let out = MemoryFile::default();
     let mut writer = Writer::begin(&out, &info, &exists, &kept).ok()?;
-    let mut codec = baredump::compress::codec(compression);
+    let mut codec = baredump::compress::codec(compression, 4096);
     for pfn in 3..12u64 {
         let page: Vec<u8> = (0..4096u64).map(|at| (at * pfn / 64) as u8).collect();
         let mut room = vec![0; 8192];
