@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use baredump::config::{Config, RawConfig, Value};
 use baredump::target::{self, TargetSpec};
-use initramfs::sysfs;
+use initramfs::{ext4, sysfs};
 
 /// Modules and file systems, each once.
 #[derive(Debug, Default)]
@@ -105,6 +105,11 @@ impl Wanted {
             .for_each(|name| push(&mut self.modules, name));
         self.builtin.extend(drivers.builtin);
         push(&mut self.filesystems, filesystem.name());
+        if filesystem.name().starts_with("ext") {
+            let wants = ext4::wants(&found.node);
+            let wants = wants.with_context(|| found.node.display().to_string())?;
+            wants.iter().for_each(|name| push(&mut self.modules, name));
+        }
         Ok(())
     }
 
