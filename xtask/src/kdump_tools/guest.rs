@@ -14,13 +14,16 @@ use qemu::outcome::{self, End};
 use qemu::vm::Event;
 use qemu::{Accel, Disk, Line, Machine, Outcome, Vm};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The reservation that the package of Debian asks for.
 pub(crate) const CRASHKERNEL: &str = "384M-:128M";
-/// What runs on the production side.
-pub(super) const SCRIPT: &str = "usr/local/sbin/panic-now";
+/// What systemd starts at the whole boot.
+pub(super) const PREPARATION: &str = "usr/local/sbin/prepare-guest";
+/// PID 1 of the production side.
+const PRODUCTION: &str = "/usr/local/sbin/panic-now";
 /// UUID of the root file system.
 const UUID: &str = "8a0e7f1c-2f0b-4b0f-8f57-1f3f0b7f5a11";
 /// Where both sides put dumps.
@@ -69,7 +72,7 @@ impl Ran {
 }
 
 impl Guest {
-    /// Makes the machine, kept until the kernel or the script changes.
+    /// Makes the machine, kept until the kernel or the preparation changes.
     ///
     /// # Errors
     /// When the root file system cannot be made or does not boot.
@@ -80,7 +83,7 @@ impl Guest {
         let place = lab.dir("kdump-tools")?;
         let (file, stamp) = (place.join("disk.raw"), place.join("disk.made-of"));
         let initrd = place.join("initrd.img");
-        let parts = format!("{}\n{}", kernel.release, script());
+        let parts = format!("{}\n{}", kernel.release, preparation());
         let known = fs::read_to_string(&stamp).is_ok_and(|made| made == parts);
         if known {
             return Ok(Self {
@@ -115,7 +118,7 @@ impl Guest {
     /// Boots the machine as a whole, once.
     fn prepare(&self, dir: &Path) -> Result<()> {
         say("booting it once: the package builds its capture image");
-        let words = format!("systemd.run=/{SCRIPT} systemd.run_success_action=poweroff");
+        let words = format!("systemd.run=/{PREPARATION} systemd.run_success_action=poweroff");
         let (vm, end) = self.boot(&self.template, &dir.join("console.log"), &words)?;
         if end != End::Exited || !vm.lines().iter().any(|line| line.text.contains(PREPARED)) {
             bail!(
@@ -133,14 +136,16 @@ impl Guest {
     /// When the disk cannot be made or QEMU cannot be started; whatever the guest does is an [`Outcome`].
     pub(crate) fn run(&self, dir: &Path, side: Side, files: &[(&Path, &str)]) -> Result<Ran> {
         let disk = self.template.copy(&dir.join("disk.raw"))?;
-        for (from, to) in files {
+        let script = dir.join("panic-now");
+        write_script(&script, &production())?;
+        for (from, to) in files.iter().chain(&[(script.as_path(), PRODUCTION)]) {
             disk.write(from, to)?;
         }
         let who = match side {
             Side::KdumpTools => "kdump-tools",
             Side::Baredump => "baredump",
         };
-        let words = format!("init=/{SCRIPT} capture={who}");
+        let words = format!("init={PRODUCTION} capture={who}");
         let (vm, end) = self.boot(&disk, &dir.join("console.log"), &words)?;
         Ok(Ran {
             outcome: outcome::judge(vm.lines(), ASKED, end),
@@ -173,20 +178,26 @@ impl Guest {
     }
 }
 
-/// Started by systemd: what the kernel package's hook and the service's start do on a real machine. As PID 1: loads and panics.
-pub(super) fn script() -> String {
+/// Started by systemd at the one whole boot: what the kernel package's hook and the service's start do on a real machine.
+pub(super) fn preparation() -> String {
+    format!(
+        r#"#!/bin/sh
+exec > /dev/console 2>&1
+release=$(uname -r)
+/etc/kernel/postinst.d/kdump-tools $release
+cp /etc/kdump/sysctl.conf /var/lib/kdump/latest_sysctls-$release
+kdump-config symlinks $release
+[ -e /var/lib/kdump/initrd.img ] && echo "{PREPARED}"
+"#
+    )
+}
+
+/// PID 1 of a run: loads, uses the machine a little, panics. The last thing before the panic leaves pages of zeros in the list of free
+/// pages that only the processor knows: neither side sees that those are free, and the rest of what was read would be in them.
+fn production() -> String {
     format!(
         r#"#!/bin/sh
 export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
-release=$(uname -r)
-if [ $$ != 1 ]; then
-    exec > /dev/console 2>&1
-    /etc/kernel/postinst.d/kdump-tools $release
-    cp /etc/kdump/sysctl.conf /var/lib/kdump/latest_sysctls-$release
-    kdump-config symlinks $release
-    [ -e /var/lib/kdump/initrd.img ] && echo "{PREPARED}"
-    exit 0
-fi
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev; mount -o remount,rw /; mount -t tmpfs tmpfs /run
 exec > /dev/console 2>&1
 case " $(cat /proc/cmdline) " in
@@ -200,10 +211,21 @@ esac
 find /usr /lib -xdev -type f -exec cat {{}} + > /dev/null
 sync
 echo 1 > /proc/sys/kernel/sysrq
+dd if=/dev/zero of=/dev/null bs=64M count=1
 echo "<1>{ASKED}" > /dev/kmsg
 echo c > /proc/sysrq-trigger
 "#
     )
+}
+
+/// Writes a script that can be started.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn write_script(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text)
+        .and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The configuration of our side: the place where the package puts its dumps too.

@@ -1,12 +1,11 @@
 //! The root file system of the guest: Debian's minimal set, systemd and kdump-tools as the packages leave them, its service switched on.
 
-use super::guest::SCRIPT;
+use super::guest;
 use crate::apt::Apt;
 use crate::fetch::Kernel;
 use crate::lab::{Lab, say};
 use anyhow::{Context, Result};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -83,7 +82,7 @@ fn give_kernel(root: &Path, kernel: &Kernel) -> Result<()> {
     Ok(())
 }
 
-/// What an administrator sets, and PID 1 of the production side.
+/// What an administrator sets, and what the whole boot starts.
 fn configure(root: &Path) -> Result<()> {
     let file = root.join(CONFIGURATION);
     let text =
@@ -102,8 +101,5 @@ fn configure(root: &Path) -> Result<()> {
         root.join("etc/fstab"),
         "/dev/vda / ext4 errors=remount-ro 0 1\n",
     )?;
-    let script = root.join(SCRIPT);
-    fs::write(&script, super::guest::script())?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    guest::write_script(&root.join(guest::PREPARATION), &guest::preparation())
 }
