@@ -235,16 +235,21 @@ fn a_terabyte_at_a_low_level() {
 
 /// Larger ones take minutes: `cargo test --release -p tests --test huge -- --ignored --nocapture`.
 #[test]
-#[ignore = "takes minutes, and 4 GiB of disk"]
+#[ignore = "takes minutes, and 8 GiB of disk"]
 fn larger_machines() {
-    for (tib, segment) in [(16, TIB), (16, TIB / 128), (64, TIB)] {
-        let machine = HugeMachine::new(tib * TIB, Idle::Free).segments_of(segment);
-        let scene = Scene::new(machine);
+    for (tib, segment, idle, level) in [
+        (16, TIB, Idle::Free, "-d31"),
+        (16, TIB / 128, Idle::Free, "-d31"),
+        (16, TIB, Idle::Offline, "-d1"),
+        (64, TIB, Idle::Free, "-d31"),
+    ] {
+        let scene = Scene::new(HugeMachine::new(tib * TIB, idle).segments_of(segment));
         println!("{tib} TiB in segments of {} GiB", segment >> 30);
-        let first = scene.dump(&["-d31"], 0, "first");
-        let kept = Dump::check(&first, &scene.machine, 31);
+        let first = scene.dump(&[level], 0, "first");
+        let number = level.trim_start_matches("-d").parse().unwrap();
+        let kept = Dump::check(&first, &scene.machine, number);
         println!("{kept} pages");
-        for (options, workers) in [(&["-d31"][..], 1), (&["-d31"], 2), (&["-d31", "-F"], 1)] {
+        for (options, workers) in [(&[level][..], 2), (&[level, "-F"], 0)] {
             let again = scene.dump(options, workers, "again");
             if options.len() == 1 {
                 assert_same(&first, &again);
