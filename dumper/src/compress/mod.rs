@@ -1,6 +1,7 @@
 //! Page compression: one page in, fewer bytes out, or the page as it is.
 
 mod codecs;
+mod look;
 mod lzo;
 mod zstd;
 
@@ -21,7 +22,7 @@ pub enum Compression {
     Lzo,
     /// Raw snappy blocks.
     Snappy,
-    /// zstd frames, level 1.
+    /// zstd frames, about as large as those of level 1.
     #[default]
     Zstd,
     /// zstd frames in two thirds of the time and a ninth more bytes.

@@ -1,25 +1,19 @@
 //! zstd frames, with parameters chosen for each page.
 //!
-//! One set of parameters for all pages is beaten by none that is both faster and smaller than level 1. But pages are of few kinds.
-//! Where words repeat, most bytes end up in matches: looking longer for those pays, coding the few literals that are left does not.
-//! Where they don't, the literals are what counts. So the words of a page are counted first, as different as they are.
-//! Parameters are those of libzstd 1.5; what they gain is in `docs/codecs.md`.
+//! No one set of parameters for all pages is both faster and smaller than level 1. But pages are of few kinds. Where words repeat, most
+//! bytes end up in matches: looking longer for those pays, coding the few literals that are left does not. Where they don't, the
+//! literals are what counts. Parameters are those of libzstd 1.5; what they gain is in `docs/codecs.md`.
 
 use super::Codec;
+use super::look::Look;
 use zstd_safe::{CCtx, CParameter, ParamSwitch, Strategy};
 
-/// Words of a page that are looked at, at most.
-const SAMPLE: usize = 128;
-/// The words that were seen are remembered by their hash.
-const SEEN_BITS: u32 = 7;
-const HASH: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Of so many words that are looked at, at most so many different ones: a page that repeats itself; one that does so in part.
-const OF: usize = 128;
+const LEVEL: i32 = 1;
+/// A page with at most so many different words of those that are looked at repeats itself; with at most so many, it does in part.
 const REPEATED: usize = 92;
 const MIXED: usize = 112;
-const DENSE: usize = 40;
-/// The lowest bit of each byte.
-const LOWEST: u64 = 0x0101_0101_0101_0101;
+/// With so few words that have a zero byte in them, a page holds text or what was compressed: it may repeat itself in shorter pieces.
+const FEW_ZEROS: usize = 40;
 /// The hash tables have an entry for each byte of a page, between these powers of two: 16 to 64 KiB.
 const MIN_HASH_LOG: u32 = 12;
 const MAX_HASH_LOG: u32 = 14;
@@ -52,41 +46,13 @@ impl Zstd {
 
 fn context(parameters: &[CParameter]) -> Option<CCtx<'static>> {
     let mut context = CCtx::try_create()?;
-    context.set_parameter(CParameter::CompressionLevel(1)).ok()?;
+    context
+        .set_parameter(CParameter::CompressionLevel(LEVEL))
+        .ok()?;
     for parameter in parameters {
         context.set_parameter(*parameter).ok()?;
     }
     Some(context)
-}
-
-/// What a look at some words of a page tells, scaled to [`OF`] words.
-struct Look {
-    /// Different words.
-    different: usize,
-    /// Words with a byte that is zero.
-    with_zero: usize,
-}
-
-impl Look {
-    fn at(page: &[u8]) -> Self {
-        let step = (page.len() / 8).div_ceil(SAMPLE).max(1);
-        let mut seen = [0; 1 << SEEN_BITS];
-        let (mut looked, mut different, mut with_zero) = (0, 0, 0);
-        for sample in page.chunks_exact(8 * step) {
-            let word = sample.first_chunk().map_or(0, |w| u64::from_le_bytes(*w));
-            let place = (word.wrapping_mul(HASH) >> (64 - SEEN_BITS)) as usize & (seen.len() - 1);
-            looked += 1;
-            different += usize::from(seen[place] != word);
-            seen[place] = word;
-            let zeros = word.wrapping_sub(LOWEST) & !word & (LOWEST << 7);
-            with_zero += usize::from(zeros != 0);
-        }
-        let scaled = |count| count * OF / looked.max(1);
-        Self {
-            different: scaled(different),
-            with_zero: scaled(with_zero),
-        }
-    }
 }
 
 impl Codec for Zstd {
@@ -98,12 +64,35 @@ impl Codec for Zstd {
         let look = Look::at(page);
         let context = if look.different <= REPEATED {
             &mut self.repeated
-        } else if look.different <= MIXED || look.with_zero <= DENSE {
+        } else if look.different <= MIXED || look.with_zero <= FEW_ZEROS {
             &mut self.mixed
         } else {
             &mut self.varied
         };
         let len = context.compress2(out, page).ok()?;
         (len < page.len()).then_some(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Decompressor;
+    use super::*;
+
+    #[test]
+    fn pages_of_every_kind_and_size_come_back() {
+        let mut open = Decompressor::default();
+        for size in [4096, 16384, 65536] {
+            let mut zstd = Zstd::new(size).unwrap();
+            let mut out = vec![0; zstd.bound(size)];
+            for kinds in [1, 3, 40, 100, 120, 128, 1 << 20] {
+                let words = (0..size as u64 / 8).map(|i| (i % kinds).wrapping_mul(0x1_0003_0007));
+                let page: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+                let len = zstd.compress(&page, &mut out).unwrap();
+                let mut back = vec![0; size];
+                open.decompress(0x20, &out[..len], &mut back).unwrap();
+                assert_eq!(back, page, "{kinds} words in {size} bytes");
+            }
+        }
     }
 }
