@@ -131,16 +131,6 @@ pub(crate) fn scenarios(own: &Kernel) -> Result<Vec<Scenario>> {
             scenario(case.name, guest, judge as Judge)
         })
         .collect();
-    let mut watched = Guest {
-        capture_modules: vec!["virtio_blk".into(), WATCHDOG.into()],
-        modules: &[WATCHDOG],
-        capture_words: vec!["baredump.fault=capture:hang".into()],
-        extra: ["-device", WATCHDOG].map(Into::into).to_vec(),
-        ..guest.clone()
-    };
-    watched.words.push_str(" guest.watchdog=/dev/watchdog");
-    watched.config.push_str(&format!("stall = \"{STALL}s\"\n"));
-    scenarios.push(scenario("own-watchdog", watched, outlived));
     let every = Guest {
         reservation: ROOM.into(),
         capture_modules: kernel::modules(&own.modules)?
@@ -155,8 +145,18 @@ pub(crate) fn scenarios(own: &Kernel) -> Result<Vec<Scenario>> {
         ..guest.clone()
     };
     scenarios.push(scenario("own-every-module", every, loaded));
-    // Debian's arm64 kernels have no kexec_file_load(2), so that nothing is loaded under lockdown.
+    // Debian's arm64 kernels have no such watchdog, and no kexec_file_load(2): nothing is loaded under lockdown.
     if own.arch == Arch::X86 {
+        let mut watched = Guest {
+            capture_modules: vec!["virtio_blk".into(), WATCHDOG.into()],
+            modules: &[WATCHDOG],
+            capture_words: vec!["baredump.fault=capture:hang".into()],
+            extra: ["-device", WATCHDOG].map(Into::into).to_vec(),
+            ..guest.clone()
+        };
+        watched.words.push_str(" guest.watchdog=/dev/watchdog");
+        watched.config.push_str(&format!("stall = \"{STALL}s\"\n"));
+        scenarios.push(scenario("own-watchdog", watched, outlived));
         let mut locked = guest;
         locked.words.push_str(" lockdown=integrity");
         scenarios.push(scenario("own-lockdown", locked, refused));
