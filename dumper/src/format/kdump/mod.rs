@@ -12,6 +12,7 @@ mod bits;
 mod headers;
 mod pages;
 mod reader;
+mod stream;
 mod verify;
 mod writer;
 

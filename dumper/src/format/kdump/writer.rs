@@ -7,10 +7,10 @@
 //! written again with its place.
 
 use super::bits::{Header, INCOMPLETE, PageDesc, SIGNATURE, SubHeader, VERSION};
+use super::stream::Stream;
 use crate::addr::PageSize;
 use crate::filter::{Bitmap, DumpLevel};
 use crate::format::Out;
-use crc32fast::Hasher;
 use std::io;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I32, I64, U32, U64};
@@ -43,41 +43,6 @@ pub struct Info<'a> {
     /// Reads the note segment.
     #[allow(clippy::type_complexity, reason = "one use")]
     pub read_notes: &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>,
-}
-
-/// A part of the file that is written from its start to its end, with the CRC-32 of what was written.
-struct Stream {
-    start: u64,
-    len: u64,
-    crc: Hasher,
-}
-
-impl Stream {
-    fn at(start: u64) -> Self {
-        Self {
-            start,
-            len: 0,
-            crc: Hasher::new(),
-        }
-    }
-
-    fn append(&mut self, out: &dyn Out, bytes: &[u8]) -> io::Result<()> {
-        out.write_at(self.start + self.len, bytes)?;
-        self.crc.update(bytes);
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Counts zeros up to `len` that are not written: they are a hole.
-    fn skip_to(&mut self, len: u64) {
-        let zeros = [0; 4096];
-        while self.len < len {
-            let part = (len - self.len).min(zeros.len() as u64);
-            self.crc
-                .update(&zeros[..usize::try_from(part).unwrap_or(0)]);
-            self.len += part;
-        }
-    }
 }
 
 /// A page as it goes into the file.
@@ -194,17 +159,17 @@ impl<'a> Writer<'a> {
             Map::Exists => &mut self.exists,
             Map::Kept => &mut self.kept,
         };
-        let (end, has_holes) = (map.len().div_ceil(8), self.out.has_holes());
+        let end = map.len().div_ceil(8);
         let mut at = map.start() / 8;
-        stream.skip_to(at);
+        stream.zeros_to(self.out, at)?;
         let mut buf = vec![0; BLOCK.min(usize::try_from(end - at).unwrap_or(BLOCK))];
         while at < end {
             let part = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
             let next = map.next(at * 8).map_or(end, |pfn| pfn / 8);
             let here = at;
             at += part as u64;
-            if has_holes && next >= at {
-                stream.skip_to(at);
+            if next >= at {
+                stream.zeros_to(self.out, at)?;
                 continue;
             }
             map.copy_bytes(here, &mut buf[..part]);
@@ -234,8 +199,9 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// As the output.
     pub fn start(&mut self, info: &Info<'_>, kept: u64) -> io::Result<()> {
-        self.exists.skip_to(self.kept.start - self.exists.start);
-        self.kept.skip_to(self.descs.start - self.kept.start);
+        let (out, ends) = (self.out, [self.kept.start, self.descs.start]);
+        self.exists.zeros_to(out, ends[0] - self.exists.start)?;
+        self.kept.zeros_to(out, ends[1] - self.kept.start)?;
         self.descs_size = kept * size_of::<PageDesc>() as u64;
         let end = self.descs.start + self.descs_size;
         self.data = Stream::at(end);
@@ -278,8 +244,8 @@ impl<'a> Writer<'a> {
             self.notes.append(self.out, &buf[..part])?;
             at += part as u64;
         }
-        self.notes.skip_to(self.exists.start - self.notes.start);
-        Ok(())
+        let end = self.exists.start - self.notes.start;
+        self.notes.zeros_to(self.out, end)
     }
 
     /// Appends pages, in pfn order: `places` one per page, `data` what they refer to. `descs` is scratch.
@@ -352,7 +318,7 @@ impl<'a> Writer<'a> {
     /// As the output.
     pub fn finish(mut self, complete: bool) -> io::Result<(u64, Option<u32>)> {
         let end = self.data.start + self.data.len;
-        self.descs.skip_to(self.descs_size);
+        self.descs.zeros_to(self.out, self.descs_size)?;
         self.out.set_len(end)?;
         if !(complete && self.out.is_stream()) {
             self.write_header(if complete { 0 } else { INCOMPLETE })?;
