@@ -7,7 +7,7 @@
 
 use baredump::compress::Compression;
 use baredump::dump::{DeadKernel, Observer, Options, Summary, dump};
-use baredump::filter::{self, Bitmap, DumpLevel, Scan, Scanned};
+use baredump::filter::{self, Bitmap, DumpLevel, Lanes, Scan, Scanned};
 use baredump::kernel::Basics;
 use baredump::kernel::memmap::MemMap;
 use baredump::kernel::page::{GROUP, PageRules};
@@ -27,6 +27,11 @@ impl Scene {
     /// The pages that are kept and the counts, with windows of `size` pages. Of each window only its own pages are taken, and the
     /// others must be left alone.
     fn windows(&self, level: u8, rules: Rules, size: u64) -> (Bitmap, Scanned) {
+        self.judge(level, rules, size, None)
+    }
+
+    /// The same, each window by several threads.
+    fn judge(&self, level: u8, rules: Rules, size: u64, lanes: Option<Lanes>) -> (Bitmap, Scanned) {
         let (core, page) = (self.0.core(), self.0.page_size());
         let reader = core.reader(true);
         let mem = self.0.virt(&reader).unwrap();
@@ -47,7 +52,10 @@ impl Scene {
             let mut kept = Bitmap::new(end).unwrap();
             filter::set_dumpable(core, page, &mut kept);
             let others = kept.count() - kept.count_range(start, stop);
-            scan.window(start..stop, &mut kept, &mut |_| {});
+            match lanes {
+                None => scan.window(start..stop, &mut kept, &mut |_| {}),
+                Some(lanes) => scan.window_in(lanes, start..stop, &mut kept, &mut |_| {}),
+            }
             assert_eq!(others, kept.count() - kept.count_range(start, stop));
             let mut next = kept.next(start);
             while let Some(pfn) = next.filter(|pfn| *pfn < stop) {
@@ -78,6 +86,15 @@ impl Scene {
                 let windows = self.windows(level, rules, size);
                 assert_eq!(whole.1, windows.1, "level {level} {rules:?} size {size}");
                 assert!(whole.0 == windows.0, "level {level} {rules:?} size {size}");
+                for (window, threads) in [(u64::MAX, 2), (u64::MAX, 7), (size * 3, 3)] {
+                    let lanes = Lanes {
+                        threads,
+                        part: size,
+                        mmap: threads == 3,
+                    };
+                    let lanes = self.judge(level, rules, window, Some(lanes));
+                    assert!(whole == lanes, "level {level} {rules:?} {threads} x {size}");
+                }
             }
         }
         let whole = self.windows(31, Rules::Right, u64::MAX);

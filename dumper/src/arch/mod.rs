@@ -43,7 +43,7 @@ pub enum TranslateError {
 }
 
 /// The page tables of one dead kernel.
-pub trait PageTables {
+pub trait PageTables: Sync {
     /// Walks the tables for `addr`.
     ///
     /// # Errors

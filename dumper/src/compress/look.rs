@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(look(|_| u64::MAX), (1, 0));
         assert_eq!(look(|i| i + 1), (128, 128));
         assert_eq!(look(|i| u64::MAX - i), (128, 0));
-        let (different, _) = look(|i| 1 << 40 | i / 4 % 8);
+        let (different, _) = look(|i| (1 << 40) | (i / 4 % 8));
         assert!((8..64).contains(&different), "{different}");
         assert_eq!(Look::at(&[]).different, 0);
         assert_eq!(Look::at(&[1; 64]).different, 16);

@@ -167,6 +167,7 @@ pub fn dump(
         let window = window.max(selector.max_mapnr / MOST_WINDOWS).max(GROUP);
         budget.window = budget.window.min(window.next_multiple_of(GROUP));
     }
+    selector.threads = budget.threads;
     let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
     observer.decided(&budget);
     let info = info(kernel, &selector, options, &read_notes);

@@ -2,7 +2,7 @@
 
 use super::{DeadKernel, DumpError, Observer, Options};
 use crate::addr::PageSize;
-use crate::filter::{self, Bitmap, DumpLevel, Scan, Scanned};
+use crate::filter::{self, Bitmap, DumpLevel, Lanes, Scan, Scanned};
 use crate::kernel::memmap::MemMap;
 use crate::kernel::page::PageRules;
 use crate::kernel::virt::VirtMem;
@@ -19,6 +19,9 @@ pub(super) struct Selector<'a> {
     core: &'a Vmcore,
     page: PageSize,
     judging: Option<Judging<'a>>,
+    /// Threads that judge, and whether they map the vmcore.
+    pub(super) threads: usize,
+    mmap: bool,
     /// One past the highest pfn.
     pub(super) max_mapnr: u64,
     /// The level in force.
@@ -88,6 +91,8 @@ impl<'a> Selector<'a> {
             core,
             page,
             judging,
+            threads: 0,
+            mmap: options.mmap,
             max_mapnr,
             level: level.with(before),
             left_out,
@@ -130,12 +135,15 @@ impl Walk<'_> {
             core,
             page,
             max_mapnr,
+            threads,
+            mmap,
             ..
         } = self.selector;
         filter::set_dumpable(core, *page, kept);
         if let Some(scan) = &mut self.scan {
             let window = kept.start()..kept.len();
-            scan.window(window, kept, &mut |pfn| {
+            let lanes = Lanes::new(*threads, *mmap, &window);
+            scan.window_in(lanes, window, kept, &mut |pfn| {
                 observer.progress(phase, pfn.min(*max_mapnr), *max_mapnr);
             });
         }

@@ -150,6 +150,16 @@ impl Bitmap {
         self.end = end;
     }
 
+    /// Takes over what `part`, a window within this one, says of its pfns.
+    pub fn paste(&mut self, part: &Self) {
+        for (word, number) in part.words.iter().zip(part.first..) {
+            let here = number.checked_sub(self.first).map(index);
+            if let Some(place) = here.and_then(|here| self.words.get_mut(here)) {
+                *place = *word;
+            }
+        }
+    }
+
     /// Sets the bits of `bytes`, which stand for the pfns from `8 * at` on; bits outside are left out. `false` when such a
     /// bit is set.
     pub fn load_bytes(&mut self, at: u64, bytes: &[u8]) -> bool {

@@ -1,10 +1,12 @@
 //! Which pages are kept.
 
 mod bitmap;
+mod lanes;
 mod rank;
 mod scan;
 
 pub use bitmap::Bitmap;
+pub use lanes::Lanes;
 pub use rank::Rank;
 pub use scan::{Dropped, Scan, Scanned, scan};
 

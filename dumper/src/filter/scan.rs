@@ -2,12 +2,13 @@
 
 use super::{Bitmap, is_judged};
 use crate::addr::{PageSize, Pfn, PhysAddr, VirtAddr};
+use crate::arch::PageTables;
 use crate::kernel::memmap::{MemMap, Section};
 use crate::kernel::page::{Class, Drop, GROUP, PageRules};
 use crate::kernel::virt::VirtMem;
 use crate::vmcore::Vmcore;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 /// Pages that were dropped, by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,17 @@ impl Dropped {
             Class::Hwpoison => &mut self.hwpoison,
             Class::Offline => &mut self.offline,
         } += pages;
+    }
+}
+
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, other: Self) {
+        self.cache += other.cache;
+        self.cache_private += other.cache_private;
+        self.user += other.user;
+        self.free += other.free;
+        self.hwpoison += other.hwpoison;
+        self.offline += other.offline;
     }
 }
 
@@ -107,6 +119,26 @@ impl Group {
     }
 }
 
+/// What a walk reads and goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Views<'a> {
+    pub(super) core: &'a Vmcore,
+    pub(super) tables: &'a dyn PageTables,
+    pub(super) map: &'a MemMap,
+    pub(super) rules: &'a PageRules,
+    pub(super) page: PageSize,
+}
+
+/// Where a walk is.
+#[derive(Default)]
+pub(super) struct State {
+    /// In the section that was looked at last, pages below this went with the head or free block before them.
+    skip: u64,
+    /// Ranges that begin in earlier windows and do not end in them: where they end, in the order in which they were found.
+    beyond: Vec<(u64, Class)>,
+    scanned: Scanned,
+}
+
 /// The walk over all struct pages, as a whole or in windows of pfns that follow each other: the result is the same.
 pub struct Scan<'a> {
     core: &'a Vmcore,
@@ -115,11 +147,7 @@ pub struct Scan<'a> {
     rules: &'a PageRules,
     page: PageSize,
     group: Group,
-    /// In the section that was looked at last, pages below this went with the head or free block before them.
-    skip: u64,
-    /// Ranges that begin in earlier windows and do not end in them: where they end, in the order in which they were found.
-    beyond: Vec<(u64, Class)>,
-    scanned: Scanned,
+    state: State,
 }
 
 impl<'a> Scan<'a> {
@@ -139,9 +167,7 @@ impl<'a> Scan<'a> {
             rules,
             page,
             group: Group::new(rules.size),
-            skip: 0,
-            beyond: Vec::new(),
-            scanned: Scanned::default(),
+            state: State::default(),
         }
     }
 
@@ -163,14 +189,43 @@ impl<'a> Scan<'a> {
     /// What the walk did so far.
     #[must_use]
     pub fn scanned(&self) -> Scanned {
-        self.scanned
+        self.state.scanned
+    }
+
+    /// What it reads and goes by.
+    pub(super) fn views(&self) -> Views<'a> {
+        Views {
+            core: self.core,
+            tables: self.mem.tables(),
+            map: self.map,
+            rules: self.rules,
+            page: self.page,
+        }
+    }
+
+    /// Whether nothing that was dropped so far reaches into the next window.
+    pub(super) fn is_within(&self) -> bool {
+        self.state.beyond.is_empty()
+    }
+
+    /// Where it is.
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
+
+    /// Goes on from where another walk, over the next window, has come to.
+    pub(super) fn follow(&mut self, other: State) {
+        let mut scanned = self.state.scanned;
+        scanned.unjudged += other.scanned.unjudged;
+        scanned.dropped += other.scanned.dropped;
+        self.state = State { scanned, ..other };
     }
 
     /// Removes what earlier windows began to remove.
     fn carry_over(&mut self, window: &Range<u64>, kept: &mut Bitmap) {
-        let dropped = &mut self.scanned.dropped;
+        let dropped = &mut self.state.scanned.dropped;
         let mut from = window.start;
-        self.beyond.retain(|(end, class)| {
+        self.state.beyond.retain(|(end, class)| {
             let stop = window.end.min(*end);
             if from < stop {
                 dropped.add(*class, kept.clear_range(from, stop));
@@ -185,17 +240,17 @@ impl<'a> Scan<'a> {
         let is_new = section.start >= window.start;
         let mut base = section.start.max(window.start);
         if is_new {
-            self.skip = section.start;
+            self.state.skip = section.start;
         }
         while base < end {
             let group_end = ((base / GROUP + 1) * GROUP).min(end);
-            let start = base.max(self.skip);
+            let start = base.max(self.state.skip);
             base = group_end;
             let Some(start) = first_in_memory(self.core, self.page, start, group_end) else {
                 continue;
             };
             if self.read_group(section, start, group_end) {
-                self.skip = self.judge_group(start..group_end, window.end, kept);
+                self.state.skip = self.judge_group(start..group_end, window.end, kept);
             }
         }
     }
@@ -225,9 +280,9 @@ impl<'a> Scan<'a> {
             };
             let stop = pfn.saturating_add(dropped.pages);
             let cleared = kept.clear_range(pfn, stop.min(window_end));
-            self.scanned.dropped.add(dropped.class, cleared);
+            self.state.scanned.dropped.add(dropped.class, cleared);
             if stop > window_end {
-                self.beyond.push((stop, dropped.class));
+                self.state.beyond.push((stop, dropped.class));
             }
             pfn = stop;
         }
@@ -238,7 +293,7 @@ impl<'a> Scan<'a> {
         let slot = slot_of(pfn);
         let Some(bytes) = self.group.page(slot) else {
             let matters = kept.get(pfn) && is_judged(self.core, self.page, pfn);
-            self.scanned.unjudged += u64::from(matters);
+            self.state.scanned.unjudged += u64::from(matters);
             return None;
         };
         let verdict = self.rules.judge(pfn, bytes, self.group.page(slot + 1))?;

@@ -45,6 +45,12 @@ impl<'a> VirtMem<'a> {
         }
     }
 
+    /// The page tables that it goes through.
+    #[must_use]
+    pub fn tables(&self) -> &'a dyn PageTables {
+        self.tables
+    }
+
     /// The physical address of `addr`, and how many bytes from there on are contiguous.
     ///
     /// # Errors

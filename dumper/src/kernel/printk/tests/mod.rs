@@ -11,20 +11,21 @@ use super::*;
 use crate::addr::{PhysAddr, VirtAddr};
 use crate::arch::{Mapping, PageTables, TranslateError};
 use crate::vmcore::{PhysMem, ReadError, ReadFault};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// 64 KiB that repeat up to physical `end`, mapped one to one.
 struct Memory {
     bytes: Vec<u8>,
     end: u64,
-    refused: Cell<u64>,
+    refused: AtomicU64,
     keys: String,
 }
 
 impl PhysMem for Memory {
     fn read(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         if addr.raw() >= self.end {
-            self.refused.set(self.refused.get() + 1);
+            self.refused
+                .store(self.refused.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             let (len, why) = (buf.len(), ReadFault::Hole);
             return Err(ReadError { addr, len, why });
         }
@@ -52,7 +53,7 @@ impl Memory {
         Self {
             bytes: vec![0; 0x10000],
             end: 0x10000,
-            refused: Cell::new(0),
+            refused: AtomicU64::new(0),
             keys: keys.to_owned(),
         }
     }
