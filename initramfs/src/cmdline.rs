@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn production_words_are_kept_or_dropped() {
         let line = build(&[], &["last=1"]);
-        let kept = "console=tty0 console=ttyS0,115200n8 foo=\"a b\" initcall_blacklist=other nvme-core.io_timeout=5 rdinit=/init ";
+        let kept = "console=tty0 console=ttyS0,115200n8 quiet foo=\"a b\" initcall_blacklist=other nvme-core.io_timeout=5 rdinit=/init ";
         assert!(line.text.starts_with(kept), "{}", line.text);
         let ids = "baredump.init=1 baredump.boot_id=01234567-89ab-cdef-0123-456789abcdef \
             baredump.machine_id=0123456789abcdef0123456789abcdef last=1";
@@ -282,7 +282,6 @@ mod tests {
             "root=UUID=1-2",
             "ro",
             "crashkernel=128M",
-            "quiet",
             "systemd.unit=x",
             "nr_cpus=64",
             "hugepages=1000",

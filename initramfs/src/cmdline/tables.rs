@@ -55,7 +55,7 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
         "reading a hibernation image would destroy evidence",
     ),
     (
-        &["quiet", "splash", "vt.handoff"],
+        &["splash", "vt.handoff"],
         "the console must show what happens",
     ),
     (
@@ -185,7 +185,8 @@ pub(super) const DROPPED_PREFIXES: &[(&str, &str)] = &[
 ];
 
 /// Added, in this order. Not here, and why: `acpi=off`, `noapic`, `pci=nomsi` stop real machines; `disable_cpu_apicid=` is of no
-/// use with one processor; `usbcore.nousb` hides disks. What each saves: docs/capture-kernel.md.
+/// use with one processor; `usbcore.nousb` hides disks. `quiet` is kept where production has it: baredump's own lines and the kernel's
+/// errors are shown all the same. What each saves: docs/capture-kernel.md.
 pub(super) const ADDED: &[(&str, &str)] = &[
     ("rdinit=/init", "PID 1 is in the image"),
     (
@@ -235,7 +236,7 @@ pub(super) const ADDED: &[(&str, &str)] = &[
     ),
     (
         "cryptomgr.notests",
-        "self-tests of checksums start dozens of threads while the image is unpacked",
+        "self-tests of checksums start dozens of threads while the image is unpacked: a fifth of the kernel's start",
     ),
     (
         "lsm=lockdown",
