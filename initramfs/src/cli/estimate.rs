@@ -17,7 +17,7 @@ const MIB: f64 = 1_048_576.0;
 /// Say how much memory to reserve for the capture kernel, and what it is made of
 ///
 /// Looks at the kernel and at the image that was built for it: it holds the modules for the targets of this machine. The first number is what
-/// is expected to work, the second what to reserve with crashkernel=. Drivers' buffers are an allowance.
+/// is expected to work, the second what to reserve with crashkernel=. Of drivers' buffers it says which were measured and which are guessed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kernel image to start at a panic [default: that of --kernel-release in /boot or its module directory]
@@ -111,6 +111,18 @@ fn show(machine: &Machine) {
             mib(part.unpacking),
             mib(part.dumping)
         ));
+    }
+    for (measured, what) in [(true, "buffers, measured"), (false, "buffers, guessed")] {
+        let of = machine
+            .buffers
+            .iter()
+            .filter(|one| one.measured == measured);
+        let list: Vec<_> = of
+            .map(|one| format!("{} {}", one.driver, one.mebibytes))
+            .collect();
+        if !list.is_empty() {
+            say(&format!("{what:<24}{}", list.join(", ")));
+        }
     }
     say(&format!(
         "in one piece            {:>12.1}",
