@@ -22,7 +22,8 @@ time, peak memory and bytes of both, their ratios, and the ratios that are aimed
 A NAME stands for those of the lab's vmcores (see ./x vmcores) that have it in their names; without any 6.1 is taken.
 
   --codecs         instead: bytes and time of each of baredump's codecs and presets, as in docs/codecs.md
-  --outage         instead: panics of a machine until its reset, with the default codec and with zstd-fast
+  --outage         instead: panics of a Debian machine until its reset, with kdump-tools and its own makedumpfile, and
+                   with baredump, default codec and zstd-fast, in turn; needs root
   --peer FILE      this makedumpfile, not the newest packaged one
   --ours FILE      this baredump, not the one that is built
   --runs N         runs of each (5; panics: 3)
