@@ -243,6 +243,11 @@ impl Packaged {
         command
             .arg("--library-path")
             .arg(std::env::join_paths(&libraries)?);
+        // The C library loads it when a thread ends, and fails now and then when several do at once.
+        let unwinder = libraries.iter().map(|dir| dir.join("libgcc_s.so.1"));
+        if let Some(unwinder) = unwinder.into_iter().find(|file| file.exists()) {
+            command.arg("--preload").arg(unwinder);
+        }
         command.arg(program);
         Ok(command)
     }
