@@ -4,14 +4,13 @@ use super::look::Look;
 use super::{Compression, lzo, zstd};
 use libdeflater::{CompressionLvl, Compressor};
 use zlib_rs::{Inflate, InflateFlush, Status};
-use zstd_safe::{CCtx, CParameter, DCtx};
+use zstd_safe::DCtx;
 
 /// Levels of libdeflate: the first takes 2 to 3 of 100 bytes less than zlib's level 1, the second as much more in three quarters of the
 /// time. Pages that repeat themselves are compressed by the first: there it gains most.
 const ZLIB_LEVELS: [i32; 2] = [2, 1];
 /// A page with at most so many different words of those that are looked at.
 const REPEATED: usize = 48;
-const ZSTD_FAST_LEVEL: i32 = -1;
 const WINDOW_BITS: u8 = 15;
 
 /// One thread's compressor. Its memory is taken when it is made.
@@ -38,7 +37,7 @@ pub fn codec(compression: Compression, page: usize) -> Option<Box<dyn Codec>> {
         Compression::Lzo => Box::new(Lzo(lzo::Encoder::new()?)),
         Compression::Snappy => Box::new(Snappy(snap::raw::Encoder::new())),
         Compression::Zstd => Box::new(zstd::Zstd::new(page)?),
-        Compression::ZstdFast => Box::new(ZstdFast::new(ZSTD_FAST_LEVEL)?),
+        Compression::ZstdFast => Box::new(zstd::Fast::new()?),
     })
 }
 
@@ -87,30 +86,6 @@ impl Codec for Snappy {
     fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize> {
         self.0
             .compress(page, out)
-            .ok()
-            .filter(|len| *len < page.len())
-    }
-}
-
-struct ZstdFast(CCtx<'static>);
-
-impl ZstdFast {
-    fn new(level: i32) -> Option<Self> {
-        let mut ctx = CCtx::try_create()?;
-        ctx.set_parameter(CParameter::CompressionLevel(level))
-            .ok()?;
-        Some(Self(ctx))
-    }
-}
-
-impl Codec for ZstdFast {
-    fn bound(&self, page: usize) -> usize {
-        zstd_safe::compress_bound(page)
-    }
-
-    fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize> {
-        self.0
-            .compress2(out, page)
             .ok()
             .filter(|len| *len < page.len())
     }

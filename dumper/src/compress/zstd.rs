@@ -9,6 +9,8 @@ use super::look::Look;
 use zstd_safe::{CCtx, CParameter, ParamSwitch, Strategy};
 
 const LEVEL: i32 = 1;
+/// The level of `zstd-fast`.
+const FAST_LEVEL: i32 = -1;
 /// A page with at most so many different words of those that are looked at repeats itself; with at most so many, it does in part.
 const REPEATED: usize = 92;
 const MIXED: usize = 112;
@@ -31,23 +33,26 @@ impl Zstd {
         let log = page.max(1).ilog2().clamp(MIN_HASH_LOG, MAX_HASH_LOG);
         let hash = CParameter::HashLog(log);
         Some(Self {
-            repeated: context(&[
-                CParameter::Strategy(Strategy::ZSTD_dfast),
-                CParameter::MinMatch(4),
-                CParameter::ChainLog(log),
-                hash,
-                CParameter::LiteralCompressionMode(ParamSwitch::Disable),
-            ])?,
-            mixed: context(&[CParameter::MinMatch(4), hash])?,
-            varied: context(&[hash])?,
+            repeated: context(
+                LEVEL,
+                &[
+                    CParameter::Strategy(Strategy::ZSTD_dfast),
+                    CParameter::MinMatch(4),
+                    CParameter::ChainLog(log),
+                    hash,
+                    CParameter::LiteralCompressionMode(ParamSwitch::Disable),
+                ],
+            )?,
+            mixed: context(LEVEL, &[CParameter::MinMatch(4), hash])?,
+            varied: context(LEVEL, &[hash])?,
         })
     }
 }
 
-fn context(parameters: &[CParameter]) -> Option<CCtx<'static>> {
+fn context(level: i32, parameters: &[CParameter]) -> Option<CCtx<'static>> {
     let mut context = CCtx::try_create()?;
     context
-        .set_parameter(CParameter::CompressionLevel(LEVEL))
+        .set_parameter(CParameter::CompressionLevel(level))
         .ok()?;
     for parameter in parameters {
         context.set_parameter(*parameter).ok()?;
@@ -69,9 +74,33 @@ impl Codec for Zstd {
         } else {
             &mut self.varied
         };
-        let len = context.compress2(out, page).ok()?;
-        (len < page.len()).then_some(len)
+        frame(context, page, out)
     }
+}
+
+/// A compressor for pages of any kind, for the least time.
+pub(super) struct Fast(CCtx<'static>);
+
+impl Fast {
+    /// `None` when there is no memory for it.
+    pub(super) fn new() -> Option<Self> {
+        context(FAST_LEVEL, &[]).map(Self)
+    }
+}
+
+impl Codec for Fast {
+    fn bound(&self, page: usize) -> usize {
+        zstd_safe::compress_bound(page)
+    }
+
+    fn compress(&mut self, page: &[u8], out: &mut [u8]) -> Option<usize> {
+        frame(&mut self.0, page, out)
+    }
+}
+
+fn frame(context: &mut CCtx<'static>, page: &[u8], out: &mut [u8]) -> Option<usize> {
+    let len = context.compress2(out, page).ok()?;
+    (len < page.len()).then_some(len)
 }
 
 #[cfg(test)]

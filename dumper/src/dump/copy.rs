@@ -97,7 +97,9 @@ impl<'a> Worker<'a> {
         }
         // Room to read pages into holds only zeros yet.
         let pages = vec![0; BATCH.max(bytes)];
-        let zeros = codec.as_mut().map_or_else(Vec::new, |codec| {
+        let share_zero = job.level.shares_zero_pages();
+        let unshared = codec.as_mut().filter(|_| !share_zero);
+        let zeros = unshared.map_or_else(Vec::new, |codec| {
             let mut room = vec![0; codec.bound(bytes)];
             let len = codec.compress(&pages[..bytes], &mut room).unwrap_or(0);
             room[..len].to_vec()
@@ -107,7 +109,7 @@ impl<'a> Worker<'a> {
             page_size,
             codec,
             flag: options.compression.flag(),
-            share_zero: job.level.shares_zero_pages(),
+            share_zero,
             zeros,
             per_chunk: CHUNK / bytes,
             pages,

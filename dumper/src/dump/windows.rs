@@ -24,6 +24,7 @@ pub(super) struct Counts {
 }
 
 /// A window that was judged.
+#[derive(Clone, Copy)]
 struct Judged {
     kept: u64,
     crc: u32,
@@ -107,26 +108,22 @@ impl<'s> Windows<'s> {
         observer: &mut dyn Observer,
     ) -> io::Result<&Bitmap> {
         let range = self.range(number);
-        let Some(Judged { kept, crc }) = self.judged.get(number) else {
+        let Some(Judged { kept, crc }) = self.judged.get(number).copied() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let here = self.judged.len() == 1;
-        if !here {
-            self.map.move_to(range.start, range.end);
-        }
-        if here || *kept == 0 {
+        if self.judged.len() == 1 {
             return Ok(&self.map);
         }
-        if self.again.is_some()
-            || writer.read_kept(&mut self.map).is_err()
-            || checksum(&self.map) != *crc
-        {
-            self.walk_to(number, observer);
+        self.map.move_to(range.start, range.end);
+        if kept == 0 {
+            return Ok(&self.map);
         }
-        let Some(Judged { crc, .. }) = self.judged.get(number) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        if checksum(&self.map) != *crc {
+        let read = self.again.is_none() && writer.read_kept(&mut self.map).is_ok();
+        if read && checksum(&self.map) == crc {
+            return Ok(&self.map);
+        }
+        self.walk_to(number, observer);
+        if checksum(&self.map) != crc {
             let what = "the memory map changed while it was read: other pages are to be kept than were counted";
             return Err(io::Error::other(what));
         }
