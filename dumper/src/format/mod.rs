@@ -4,6 +4,8 @@ pub mod elf;
 pub mod flat;
 pub mod frames;
 pub mod kdump;
+#[cfg(test)]
+mod memory;
 
 use std::io;
 use std::ops::Range;

@@ -192,28 +192,10 @@ impl<'a> Writer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
-
-    struct Memory(Mutex<Vec<u8>>);
-
-    impl Out for Memory {
-        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            let (mut file, start) = (self.0.lock().unwrap(), usize::try_from(offset).unwrap());
-            let len = file.len().max(start + bytes.len());
-            file.resize(len, 0);
-            file[start..start + bytes.len()].copy_from_slice(bytes);
-            Ok(())
-        }
-        fn reserve(&self, _: std::ops::Range<u64>) -> io::Result<()> {
-            Ok(())
-        }
-        fn set_len(&self, _: u64) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::format::memory::Memory;
 
     fn write(count: u64, complete: bool) -> Vec<u8> {
-        let out = Memory(Mutex::new(Vec::new()));
+        let out = Memory::default();
         let info = Info {
             machine: 62,
             notes_align: 4,
