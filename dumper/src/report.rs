@@ -6,6 +6,7 @@
 use crate::compress::Compression;
 use crate::dump::{Budget, PageCounts};
 use crate::filter::DumpLevel;
+use crate::target::Place;
 use serde::{Deserialize, Serialize};
 
 /// The version of the schema below. It grows when a field changes its meaning, not when one is added.
@@ -141,6 +142,12 @@ pub struct Report {
     pub dir: String,
     /// False when the target's file system keeps neither owner nor mode: the dump is readable for whoever may read the device.
     pub modes_kept: bool,
+    /// False when the target cannot rename: a file that is not whole may have its final name there.
+    #[serde(default = "yes")]
+    pub renames: bool,
+    /// False when the target does not say that what it took is on its disk.
+    #[serde(default = "yes")]
+    pub syncs: bool,
     /// Every step so far.
     pub attempts: Vec<Attempt>,
     /// Parts of the capture.
@@ -163,6 +170,10 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 impl Default for Report {
     fn default() -> Self {
         Self {
@@ -178,6 +189,8 @@ impl Default for Report {
             target: String::new(),
             dir: String::new(),
             modes_kept: true,
+            renames: true,
+            syncs: true,
             attempts: Vec::new(),
             phases: Vec::new(),
             pages: PageCounts::default(),
@@ -193,6 +206,15 @@ impl Default for Report {
 }
 
 impl Report {
+    /// Says where the dump is, and what holds of files there.
+    pub fn at(&mut self, place: &dyn Place) {
+        let manners = place.manners();
+        self.dir = place.path().to_owned();
+        self.modes_kept = manners.keeps_modes;
+        self.renames = manners.renames;
+        self.syncs = manners.syncs;
+    }
+
     /// Adds a part of the capture.
     pub fn phase(&mut self, name: &str, since: std::time::Instant) {
         self.phases.push(Phase {

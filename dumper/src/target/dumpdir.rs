@@ -3,7 +3,8 @@
 //! A path on the target is never trusted: it is resolved with openat2(2) inside the mount, so that no symbolic link leads out of
 //! it. Needs Linux 5.6.
 
-use super::file::TargetError;
+use super::file::{Mounted, TargetError};
+use super::place::{Manners, Pending, Place};
 use crate::format::Out;
 use nix::errno::Errno;
 use nix::fcntl::{
@@ -24,7 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct DumpDir {
     fd: OwnedFd,
     /// Path on the target's file system.
-    path: PathBuf,
+    path: String,
+    keeps_modes: bool,
 }
 
 const DIR: OFlag = OFlag::O_DIRECTORY
@@ -40,8 +42,8 @@ impl DumpDir {
     ///
     /// # Errors
     /// When a directory cannot be made, or `path` leads out of the mount.
-    pub fn create(mount: &Path, path: &str, name: &str) -> Result<Self, TargetError> {
-        let (base, base_path) = open_base(mount, path)?;
+    pub fn create(mounted: &Mounted, path: &str, name: &str) -> Result<Self, TargetError> {
+        let (base, base_path) = open_base(&mounted.point, path)?;
         for n in 1..=MAX_TWINS {
             let name = if n == 1 {
                 name.to_owned()
@@ -54,7 +56,7 @@ impl DumpDir {
                     fsync(&base).map_err(at_path("sync", &base_path))?;
                     let fd = openat(&base, name.as_str(), DIR | OFlag::O_NOFOLLOW, Mode::empty())
                         .map_err(at_path("open", &at))?;
-                    return Ok(Self { fd, path: at });
+                    return Ok(Self::of(fd, &at, mounted));
                 }
                 Err(Errno::EEXIST) => {}
                 Err(e) => return Err(at_path("make", &at)(e)),
@@ -63,66 +65,77 @@ impl DumpDir {
         Err(at_path("make", &base_path.join(name))(Errno::EEXIST))
     }
 
-    /// Opens the directory that [`DumpDir::path`] named before.
+    /// Opens the directory that its path named before.
     ///
     /// # Errors
     /// When it is not there.
-    pub fn open(mount: &Path, path: &Path) -> Result<Self, TargetError> {
-        let root = open_root(mount)?;
+    pub fn open(mounted: &Mounted, path: &str) -> Result<Self, TargetError> {
+        let (root, path) = (open_root(&mounted.point)?, Path::new(path));
         let fd = open_inside(&root, path).map_err(at_path("open", path))?;
-        Ok(Self {
-            fd,
-            path: path.into(),
-        })
+        Ok(Self::of(fd, path, mounted))
     }
 
-    /// Its path on the target's file system (not in the capture kernel's tree).
-    pub fn path(&self) -> &Path {
+    fn of(fd: OwnedFd, path: &Path, mounted: &Mounted) -> Self {
+        Self {
+            fd,
+            path: path.display().to_string(),
+            keeps_modes: mounted.holds_modes,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        Path::new(&self.path).join(name)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        fsync(&self.fd).map_err(at_path("sync", Path::new(&self.path)))
+    }
+}
+
+impl Place for DumpDir {
+    /// On the target's file system, not in the capture kernel's tree.
+    fn path(&self) -> &str {
         &self.path
     }
 
-    /// Begins a file that will be called `name` and is called `incomplete` until then. A leftover of that name is truncated.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn begin(&self, incomplete: &str, name: &str) -> Result<Pending<'_>, TargetError> {
+    fn manners(&self) -> Manners {
+        Manners {
+            any_offset: true,
+            keeps_modes: self.keeps_modes,
+            renames: true,
+            syncs: true,
+        }
+    }
+
+    fn begin(&self, incomplete: &str, name: &str) -> Result<Box<dyn Pending + '_>, TargetError> {
         let flags =
             OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&self.fd, incomplete, flags, PRIVATE_FILE)
-            .map_err(at_path("make", &self.path.join(incomplete)))?;
-        Ok(Pending {
+            .map_err(at_path("make", &self.at(incomplete)))?;
+        Ok(Box::new(PendingFile {
             dir: self,
             out: FileOut::new(File::from(fd)),
             incomplete: incomplete.into(),
             name: name.into(),
-        })
+        }))
     }
 
-    /// Renames a file if it is there; false when it is not.
-    ///
-    /// # Errors
-    /// When it is there and cannot be renamed.
-    pub fn rename(&self, from: &str, to: &str) -> Result<bool, TargetError> {
+    fn rename(&self, from: &str, to: &str) -> Result<bool, TargetError> {
         match renameat(&self.fd, from, &self.fd, to) {
             Ok(()) => self.sync().map(|()| true),
             Err(Errno::ENOENT) => Ok(false),
-            Err(e) => Err(at_path("rename", &self.path.join(from))(e)),
+            Err(e) => Err(at_path("rename", &self.at(from))(e)),
         }
     }
 
-    /// Removes a file; that it is not there is no error.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn remove(&self, name: &str) -> Result<(), TargetError> {
+    fn remove(&self, name: &str) -> Result<(), TargetError> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(at_path("remove", &self.path.join(name))(e)),
+            Err(e) => Err(at_path("remove", &self.at(name))(e)),
         }
     }
 
-    /// Size of a file, `None` when it is not there.
-    pub fn size(&self, name: &str) -> Option<u64> {
+    fn size(&self, name: &str) -> Option<u64> {
         let fd = openat(
             &self.fd,
             name,
@@ -131,27 +144,6 @@ impl DumpDir {
         )
         .ok()?;
         File::from(fd).metadata().ok().map(|m| m.len())
-    }
-
-    /// Writes a whole small file atomically.
-    ///
-    /// # Errors
-    /// When any step fails; an older file of the name is then untouched.
-    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TargetError> {
-        let pending = self.begin(&format!("{name}-incomplete"), name)?;
-        pending
-            .out()
-            .write_at(0, bytes)
-            .map_err(|source| TargetError::Path {
-                action: "write",
-                path: self.path.join(name),
-                source,
-            })?;
-        pending.commit()
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        fsync(&self.fd).map_err(at_path("sync", &self.path))
     }
 }
 
@@ -273,40 +265,36 @@ impl Out for FileOut {
     }
 }
 
-/// A file under its incomplete name. Dropped, it keeps that name.
-#[derive(Debug)]
-pub struct Pending<'a> {
+/// A file under its incomplete name.
+struct PendingFile<'a> {
     dir: &'a DumpDir,
     out: FileOut,
     incomplete: String,
     name: String,
 }
 
-impl Pending<'_> {
-    /// Where to write.
-    pub fn out(&self) -> &FileOut {
+impl PendingFile<'_> {
+    fn sync(&self) -> Result<(), TargetError> {
+        fsync(&self.out.file).map_err(at_path("sync", &self.dir.at(&self.incomplete)))
+    }
+}
+
+impl Pending for PendingFile<'_> {
+    fn out(&self) -> &dyn Out {
         &self.out
     }
 
-    /// Syncs what is written and leaves the incomplete name.
-    ///
-    /// # Errors
-    /// When the sync fails.
-    pub fn keep(self) -> Result<(), TargetError> {
+    fn written(&self) -> u64 {
+        self.out.written()
+    }
+
+    fn keep(self: Box<Self>) -> Result<(), TargetError> {
         self.sync()
     }
 
-    /// Syncs, gives the file its final name and syncs the directory.
-    ///
-    /// # Errors
-    /// When any of this fails; before the rename the file keeps its incomplete name.
-    pub fn commit(self) -> Result<(), TargetError> {
+    fn commit(self: Box<Self>) -> Result<(), TargetError> {
         self.sync()?;
         self.dir.rename(&self.incomplete, &self.name).map(|_| ())
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        fsync(&self.out.file).map_err(at_path("sync", &self.dir.path.join(&self.incomplete)))
     }
 }
 
@@ -348,26 +336,23 @@ mod tests {
         fs::set_permissions(mount.path().join("var"), fs::Permissions::from_mode(0o755)).unwrap();
         let paths: Vec<_> = (0..3)
             .map(|_| {
-                DumpDir::create(mount.path(), "/var/crash", "a")
+                DumpDir::create(&Mounted::at(mount.path()), "/var/crash", "a")
                     .unwrap()
                     .path()
-                    .to_path_buf()
+                    .to_owned()
             })
             .collect();
-        assert_eq!(
-            paths,
-            ["/var/crash/a", "/var/crash/a-2", "/var/crash/a-3"].map(PathBuf::from)
-        );
+        assert_eq!(paths, ["/var/crash/a", "/var/crash/a-2", "/var/crash/a-3"]);
         assert_eq!(mode(&mount.path().join("var")), 0o755);
         assert_eq!(mode(&mount.path().join("var/crash")), 0o700);
         assert_eq!(mode(&mount.path().join("var/crash/a-3")), 0o700);
-        assert!(DumpDir::open(mount.path(), &paths[1]).is_ok());
+        assert!(DumpDir::open(&Mounted::at(mount.path()), &paths[1]).is_ok());
     }
 
     #[test]
     fn a_file_gets_its_name_when_it_is_whole() {
         let mount = tempfile::tempdir().unwrap();
-        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
         let at = |name: &str| mount.path().join("a").join(name);
         let pending = dir.begin("vmcore-incomplete", "vmcore").unwrap();
         pending.out().reserve(0..1 << 16).unwrap();
@@ -375,7 +360,7 @@ mod tests {
         pending.out().write_at(0, b"head").unwrap();
         assert!(at("vmcore-incomplete").exists() && !at("vmcore").exists());
         assert_eq!(
-            (pending.out().written(), mode(&at("vmcore-incomplete"))),
+            (pending.written(), mode(&at("vmcore-incomplete"))),
             (8, 0o600)
         );
         pending.commit().unwrap();
@@ -405,17 +390,17 @@ mod tests {
         symlink("/data", mount.path().join("var")).unwrap();
         symlink("../../../../../../../tmp", mount.path().join("up")).unwrap();
         fs::create_dir(mount.path().join("data")).unwrap();
-        assert!(DumpDir::create(mount.path(), "/out/crash", "a").is_err());
-        assert!(DumpDir::create(mount.path(), "/up", "a").is_err());
+        assert!(DumpDir::create(&Mounted::at(mount.path()), "/out/crash", "a").is_err());
+        assert!(DumpDir::create(&Mounted::at(mount.path()), "/up", "a").is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-        DumpDir::create(mount.path(), "/var/crash", "a").unwrap();
+        DumpDir::create(&Mounted::at(mount.path()), "/var/crash", "a").unwrap();
         assert!(mount.path().join("data/crash/a").is_dir());
         symlink(
             outside.path().join("f"),
             mount.path().join("data/crash/a/vmcore-incomplete"),
         )
         .unwrap();
-        let dir = DumpDir::open(mount.path(), Path::new("/data/crash/a")).unwrap();
+        let dir = DumpDir::open(&Mounted::at(mount.path()), "/data/crash/a").unwrap();
         assert!(dir.begin("vmcore-incomplete", "vmcore").is_err());
     }
 }

@@ -64,6 +64,14 @@ pub enum TargetError {
         /// Why.
         source: std::io::Error,
     },
+    /// A target that is no mounted file system: a server, a partition, …
+    #[error("{place}: {why}")]
+    Remote {
+        /// The server or device, as the target names it.
+        place: String,
+        /// What failed, what was found, and what to do.
+        why: String,
+    },
     /// A directory or file of the target.
     #[error("cannot {action} {path}: {source}: {advice}", advice = advice(source))]
     Path {
@@ -99,7 +107,7 @@ fn advice(error: &std::io::Error) -> &'static str {
 }
 
 /// A mounted file system.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mounted {
     /// Where it is mounted.
     pub point: PathBuf,
@@ -109,6 +117,17 @@ pub struct Mounted {
     pub fs: String,
     /// Whether it keeps owner and mode of files.
     pub holds_modes: bool,
+}
+
+impl Mounted {
+    /// A directory that keeps modes, whatever is below it.
+    pub fn at(point: &Path) -> Self {
+        Self {
+            point: point.into(),
+            holds_modes: true,
+            ..Self::default()
+        }
+    }
 }
 
 const POLL: Duration = Duration::from_millis(50);

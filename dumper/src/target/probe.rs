@@ -31,6 +31,8 @@ pub struct BlockDevice {
     pub superblock: Option<Superblock>,
     /// Its ids in the partition table.
     pub partition: Option<PartitionIds>,
+    /// World-wide id of the disk, with `-partN` for a partition.
+    pub wwid: Option<String>,
 }
 
 impl BlockDevice {
@@ -55,6 +57,7 @@ impl BlockDevice {
                 .as_ref()
                 .is_some_and(|p| p.uuid.eq_ignore_ascii_case(want)),
             Device::PartLabel(want) => self.partition.as_ref().is_some_and(|p| p.label == *want),
+            Device::Wwid(want) => self.wwid.as_deref() == Some(want),
             Device::Path(want) => self.node == Path::new(want),
         }
     }
@@ -167,6 +170,27 @@ fn read_device(name: &str) -> Option<BlockDevice> {
         container,
         superblock,
         partition: partition(name),
+        wwid: wwid(name),
+    })
+}
+
+/// As the kernel says it: NVMe beside the disk, SCSI in its device; virtio has a serial number instead.
+fn wwid(name: &str) -> Option<String> {
+    let base = Path::new(SYS).join(name);
+    let number = fs::read_to_string(base.join("partition")).ok();
+    let disk = if number.is_some() {
+        fs::canonicalize(&base).ok()?.parent()?.to_owned()
+    } else {
+        base
+    };
+    let id = ["wwid", "device/wwid", "serial"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(disk.join(file)).ok())
+        .map(|id| id.trim().to_owned())
+        .find(|id| !id.is_empty())?;
+    Some(match number {
+        Some(number) => format!("{id}-part{}", number.trim()),
+        None => id,
     })
 }
 
@@ -237,6 +261,7 @@ mod tests {
             container: None,
             superblock,
             partition: None,
+            wwid: None,
         }
     }
 
@@ -303,6 +328,7 @@ mod tests {
                 container: None,
                 superblock: None,
                 partition: Some(part),
+                wwid: Some("eui.1-part1".into()),
             },
         ];
         let nodes = |d: Device| {
@@ -316,6 +342,7 @@ mod tests {
         assert_eq!(nodes(Device::Label("X".into())), [""; 0]);
         assert_eq!(nodes(Device::PartUuid("DEADBEEF-01".into())), ["/dev/vdc1"]);
         assert_eq!(nodes(Device::PartLabel("crash".into())), ["/dev/vdc1"]);
+        assert_eq!(nodes(Device::Wwid("eui.1-part1".into())), ["/dev/vdc1"]);
         assert_eq!(nodes(Device::Path("/dev/vdb".into())), ["/dev/vdb"]);
     }
 }

@@ -85,7 +85,9 @@ impl Wanted {
 
     /// Adds what the target needs on this machine.
     pub(super) fn probe(&mut self, target: &TargetSpec) -> Result<()> {
-        let TargetSpec::File { device, .. } = target;
+        let Some(device) = target.device() else {
+            return Ok(());
+        };
         let hint = || {
             format!(
                 "target {target} can't be looked at here; to build an image for another machine give --no-probe with --module and --filesystem"

@@ -1,16 +1,15 @@
 //! The capture: directory, report "started", the dead kernel's log, then its memory.
 
-use super::mount::spec;
+use super::mount::{reached_fact, spec};
 use super::report::{DMESG, FIRST, REPORT, SECOND, VMCORE, report_fact};
 use super::watch::Watch;
 use super::{Context, End, load, load_plan, store};
 use crate::config::Config;
 use crate::dump::{self, DeadKernel, Options};
-use crate::format::Out;
 use crate::init::log::say;
 use crate::report::{FileEntry, Outcome, Report, Status, bounded};
-use crate::target::{DumpDir, FileOut, Mounted, Pending, TargetSpec, dir_name};
-use std::io::{self, BufWriter, Write};
+use crate::target::{Pending, Place, Reached, Sequence, TargetSpec, dir_name};
+use std::io::BufWriter;
 use std::path::Path;
 use std::time::Instant;
 
@@ -18,7 +17,7 @@ const VMCORE_FILE: &str = "/proc/vmcore";
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let config = load_plan()?.config;
-    let mounted: Mounted = load(&format!("mount-{}", context.target))?;
+    let reached: Reached = load(&reached_fact(context.target))?;
     let target = spec(&config.targets, context.target)?;
     let earlier: Option<Report> = load(&report_fact(context.target))
         .ok()
@@ -27,21 +26,22 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
 
     let opening = Instant::now();
     let kernel = DeadKernel::open(Path::new(VMCORE_FILE), !context.careful);
-    let mut report = begin(&config, target, &mounted, kernel.as_ref().ok());
+    let mut report = begin(&config, target, kernel.as_ref().ok());
     report.phase("open", opening);
-    let dir = directory(target, &mounted, &report, earlier.as_ref())?;
-    report.dir = dir.path().display().to_string();
-    save(context, &dir, &report)?;
+    let dir = directory(target, &reached, &report, earlier.as_ref())?;
+    let dir = dir.as_ref();
+    report.at(dir);
+    save(context, dir, &report)?;
 
     let capture = Capture {
         context,
         config: &config,
-        dir: &dir,
+        dir,
     };
     let outcome = match &kernel {
         Ok(kernel) => {
             capture.save_dmesg(kernel, &mut report, earlier.as_ref());
-            save(context, &dir, &report)?;
+            save(context, dir, &report)?;
             context.progress(0, 0);
             capture.save_vmcore(kernel, &mut report)
         }
@@ -54,7 +54,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         }
     };
     report.outcome = outcome;
-    save(context, &dir, &report)?;
+    save(context, dir, &report)?;
     context.result(
         report.outcome.status,
         report.pages.kept,
@@ -80,17 +80,11 @@ fn unusable(error: &dump::DumpError) -> String {
 }
 
 /// The report as far as it is known before anything is written.
-fn begin(
-    config: &Config,
-    target: &TargetSpec,
-    mounted: &Mounted,
-    kernel: Option<&DeadKernel>,
-) -> Report {
+fn begin(config: &Config, target: &TargetSpec, kernel: Option<&DeadKernel>) -> Report {
     let mut report = Report {
         target: target.to_string(),
         boot_id: config.boot_id.clone(),
         machine_id: config.machine_id.clone(),
-        modes_kept: mounted.holds_modes,
         level: config.level,
         compression: config.compress,
         ..Report::default()
@@ -110,24 +104,25 @@ fn begin(
 /// The directory of the attempt before, or a new one.
 fn directory(
     target: &TargetSpec,
-    mounted: &Mounted,
+    reached: &Reached,
     report: &Report,
     earlier: Option<&Report>,
-) -> Result<DumpDir, String> {
-    let TargetSpec::File { path, .. } = target;
+) -> Result<Box<dyn Place>, String> {
     if let Some(earlier) = earlier {
-        return DumpDir::open(&mounted.point, Path::new(&earlier.dir)).map_err(|e| e.to_string());
+        return reached
+            .open(target, &earlier.dir)
+            .map_err(|e| e.to_string());
     }
     let name = dir_name(
         report.host.as_deref(),
         report.crash_time,
         report.boot_id.as_deref(),
     );
-    DumpDir::create(&mounted.point, path, &name).map_err(|e| e.to_string())
+    reached.create(target, &name).map_err(|e| e.to_string())
 }
 
 /// Puts the report where the report step finds it and, as long as nothing has ended, beside the dump.
-fn save(context: &Context, dir: &DumpDir, report: &Report) -> Result<(), String> {
+fn save(context: &Context, dir: &dyn Place, report: &Report) -> Result<(), String> {
     store(&report_fact(context.target), report)?;
     let json = report.to_json().map_err(|e| e.to_string())?;
     match dir.replace(REPORT, json.as_bytes()) {
@@ -141,7 +136,7 @@ fn save(context: &Context, dir: &DumpDir, report: &Report) -> Result<(), String>
 struct Capture<'a> {
     context: &'a Context,
     config: &'a Config,
-    dir: &'a DumpDir,
+    dir: &'a dyn Place,
 }
 
 impl Capture<'_> {
@@ -154,7 +149,7 @@ impl Capture<'_> {
             return;
         }
         match self.write_dmesg(kernel, report) {
-            Ok(()) => say!("dmesg saved: {}", self.dir.path().join(DMESG[1]).display()),
+            Ok(()) => say!("dmesg saved: {}/{}", self.dir.path(), DMESG[1]),
             Err(why) => {
                 let warning = format!("the dead kernel's log is not saved: {why}");
                 say!("warning: {warning}");
@@ -169,18 +164,13 @@ impl Capture<'_> {
             .dir
             .begin(DMESG[0], DMESG[1])
             .map_err(|e| e.to_string())?;
-        let sum = Checksum {
-            out: pending.out(),
-            at: 0,
-            crc: crc32fast::Hasher::new(),
-        };
-        let mut writer = BufWriter::with_capacity(64 << 10, sum);
+        let mut writer = BufWriter::with_capacity(64 << 10, Sequence::new(pending.out()));
         let summary = kernel.dmesg(&mut writer).map_err(|e| e.to_string())?;
         for warning in summary.warnings() {
             report.warn(&warning);
         }
-        let sum = writer.into_inner().map_err(|e| e.to_string())?;
-        let file = FileEntry::new(DMESG[1], sum.at, Some(sum.crc.finalize()));
+        let (bytes, crc32) = writer.into_inner().map_err(|e| e.to_string())?.sum();
+        let file = FileEntry::new(DMESG[1], bytes, Some(crc32));
         report.panic_line = summary.panic_line.as_deref().map(bounded);
         pending.commit().map_err(|e| e.to_string())?;
         report.file(file);
@@ -219,7 +209,8 @@ impl Capture<'_> {
             window: None,
         };
         let start = Instant::now();
-        let mut watch = Watch::new(self.context, pending.out());
+        let written = || pending.written();
+        let mut watch = Watch::new(self.context, &written);
         let done = dump::dump(kernel, &options, pending.out(), &mut watch);
         watch.phases(report);
         report.phase("dump", start);
@@ -238,7 +229,7 @@ impl Capture<'_> {
     fn conclude(
         &self,
         incomplete: &str,
-        pending: Pending<'_>,
+        pending: Box<dyn Pending + '_>,
         summary: dump::Summary,
         report: &mut Report,
     ) -> Outcome {
@@ -271,7 +262,7 @@ impl Capture<'_> {
 }
 
 /// The attempt before can have hung after it gave the dump its final name.
-fn already(dir: &DumpDir, report: &mut Report) -> Option<Outcome> {
+fn already(dir: &dyn Place, report: &mut Report) -> Option<Outcome> {
     let bytes = dir.size(VMCORE[1])?;
     report.warn("the first attempt had finished the dump before it was ended; its page counts are not known");
     report.bytes = bytes;
@@ -283,7 +274,7 @@ fn already(dir: &DumpDir, report: &mut Report) -> Option<Outcome> {
 }
 
 /// Keeps what the attempt before has left, and says under which name the new one begins.
-fn make_room(dir: &DumpDir, report: &mut Report) -> &'static str {
+fn make_room(dir: &dyn Place, report: &mut Report) -> &'static str {
     if let Err(e) = dir.rename(VMCORE[0], FIRST) {
         report.warn(&e.to_string());
     }
@@ -294,7 +285,7 @@ fn make_room(dir: &DumpDir, report: &mut Report) -> &'static str {
 }
 
 /// Removes what the attempt before has left, when there is a complete dump.
-fn remove_first(dir: &DumpDir, report: &mut Report) {
+fn remove_first(dir: &dyn Place, report: &mut Report) {
     for name in [FIRST, VMCORE[0]] {
         if let Err(e) = dir.remove(name) {
             report.warn(&e.to_string());
@@ -302,34 +293,15 @@ fn remove_first(dir: &DumpDir, report: &mut Report) {
     }
 }
 
-/// Writes a file from its start and keeps its checksum.
-struct Checksum<'a> {
-    out: &'a FileOut,
-    at: u64,
-    crc: crc32fast::Hasher,
-}
-
-impl Write for Checksum<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write_at(self.at, bytes)?;
-        self.at += bytes.len() as u64;
-        self.crc.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::{DumpDir, Mounted};
 
     #[test]
     fn a_dump_that_is_there_is_not_made_again() {
         let mount = tempfile::tempdir().unwrap();
-        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
         let mut report = Report::default();
         assert_eq!(already(&dir, &mut report), None);
         dir.replace("vmcore", b"dump").unwrap();
@@ -342,7 +314,7 @@ mod tests {
     #[test]
     fn what_the_first_attempt_left_is_not_truncated() {
         let mount = tempfile::tempdir().unwrap();
-        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
         let mut report = Report::default();
         assert_eq!(make_room(&dir, &mut report), "vmcore-incomplete");
         dir.replace("vmcore-incomplete", b"half").unwrap();
@@ -362,26 +334,6 @@ mod tests {
                 dir.size("vmcore-incomplete-1")
             ),
             (None, None)
-        );
-    }
-
-    #[test]
-    fn the_checksum_is_that_of_the_file() {
-        let mount = tempfile::tempdir().unwrap();
-        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
-        let pending = dir.begin("x-incomplete", "x").unwrap();
-        let mut sum = Checksum {
-            out: pending.out(),
-            at: 0,
-            crc: crc32fast::Hasher::new(),
-        };
-        sum.write_all(b"1234").unwrap();
-        sum.write_all(b"56789").unwrap();
-        assert_eq!((sum.at, sum.crc.finalize()), (9, 0xcbf4_3926));
-        pending.commit().unwrap();
-        assert_eq!(
-            std::fs::read(mount.path().join("a/x")).unwrap(),
-            b"123456789"
         );
     }
 }

@@ -1,12 +1,11 @@
 //! Writes the final `report.json` of one target from what the capture step and PID 1 know.
 
-use super::mount::spec;
+use super::mount::{reached_fact, spec};
 use super::{Context, End, load, load_plan};
 use crate::init::protocol::read_supervisor;
 use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};
-use crate::target::{DumpDir, Mounted, dir_name};
+use crate::target::{Place, Reached, TargetSpec, dir_name};
 use std::io::Read;
-use std::path::Path;
 
 pub(super) const REPORT: &str = "report.json";
 pub(super) const DMESG: [&str; 2] = ["vmcore-dmesg-incomplete.txt", "vmcore-dmesg.txt"];
@@ -18,7 +17,7 @@ pub(super) const SECOND: &str = "vmcore-incomplete-2";
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let plan = load_plan()?;
-    let mounted: Mounted = load(&format!("mount-{}", context.target))?;
+    let reached: Reached = load(&reached_fact(context.target))?;
     let mut text = String::new();
     let _ = std::io::stdin().take(65536).read_to_string(&mut text);
     let (attempts, memory) = read_supervisor(&text);
@@ -28,18 +27,18 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         target: target.to_string(),
         boot_id: plan.config.boot_id.clone(),
         machine_id: plan.config.machine_id.clone(),
-        modes_kept: mounted.holds_modes,
         ..Report::default()
     });
-    let dir = open(&mounted, target, &report).map_err(|e| e.to_string())?;
-    report.dir = dir.path().display().to_string();
+    let dir = open(&reached, target, &report).map_err(|e| e.to_string())?;
+    let dir = dir.as_ref();
+    report.at(dir);
     let judged = outcome(&report.outcome, &attempts, context.target, &|name| {
         dir.size(name)
     });
     conclude(&mut report, judged);
     report.memory = memory;
     report.attempts = attempts;
-    list_files(&mut report, &dir);
+    list_files(&mut report, dir);
     let modules: Vec<String> = load("modules").unwrap_or_default();
     for warning in plan.warnings.iter().chain(&modules) {
         report.warn(warning);
@@ -74,20 +73,19 @@ pub(super) fn report_fact(target: u8) -> String {
 
 /// The capture's directory, or a new one when it came not so far.
 fn open(
-    mounted: &Mounted,
-    target: &crate::target::TargetSpec,
+    reached: &Reached,
+    target: &TargetSpec,
     report: &Report,
-) -> Result<DumpDir, crate::target::TargetError> {
-    let crate::target::TargetSpec::File { path, .. } = target;
+) -> Result<Box<dyn Place>, crate::target::TargetError> {
     if report.dir.is_empty() {
         let name = dir_name(
             report.host.as_deref(),
             report.crash_time,
             report.boot_id.as_deref(),
         );
-        return DumpDir::create(&mounted.point, path, &name);
+        return reached.create(target, &name);
     }
-    DumpDir::open(&mounted.point, Path::new(&report.dir))
+    reached.open(target, &report.dir)
 }
 
 /// What the files say, where the capture step did not live to say it: a file under its final name is complete, and an incomplete
@@ -128,7 +126,7 @@ fn outcome(
     }
 }
 
-fn list_files(report: &mut Report, dir: &DumpDir) {
+fn list_files(report: &mut Report, dir: &dyn Place) {
     let known = std::mem::take(&mut report.files);
     for name in DMESG.into_iter().chain(VMCORE).chain([SECOND, FIRST]) {
         let Some(bytes) = dir.size(name) else {
@@ -156,6 +154,7 @@ fn list_files(report: &mut Report, dir: &DumpDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::{DumpDir, Mounted};
 
     #[test]
     fn files_speak_for_a_dead_capture() {
@@ -228,7 +227,7 @@ mod tests {
     #[test]
     fn files_are_listed_with_the_checksums_that_are_known() {
         let mount = tempfile::tempdir().unwrap();
-        let dir = DumpDir::create(mount.path(), "/", "a").unwrap();
+        let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
         dir.replace("vmcore-dmesg.txt", b"log").unwrap();
         dir.replace("vmcore", b"dump").unwrap();
         let mut report = Report::default();

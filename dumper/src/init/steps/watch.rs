@@ -4,13 +4,12 @@ use super::Context;
 use crate::dump::{Budget, Observer};
 use crate::init::log::say;
 use crate::report::Report;
-use crate::target::FileOut;
 use std::time::{Duration, Instant};
 
 /// Tells PID 1 and the console how far the dump is.
 pub(super) struct Watch<'a> {
     context: &'a Context,
-    out: &'a FileOut,
+    written: &'a dyn Fn() -> u64,
     phase: &'static str,
     since: Instant,
     told: Instant,
@@ -24,11 +23,11 @@ const TELL: Duration = Duration::from_millis(250);
 const SHOW: Duration = Duration::from_secs(2);
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(context: &'a Context, out: &'a FileOut) -> Self {
+    pub(super) fn new(context: &'a Context, written: &'a dyn Fn() -> u64) -> Self {
         let now = Instant::now();
         Self {
             context,
-            out,
+            written,
             phase: "",
             since: now,
             told: now,
@@ -73,7 +72,7 @@ impl<'a> Watch<'a> {
         let millis = u64::try_from(self.since.elapsed().as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
-        let rate = self.out.written() / millis / 1000;
+        let rate = (self.written)() / millis / 1000;
         let eta = millis.saturating_mul(100u64.saturating_sub(percent)) / percent.max(1) / 1000;
         say!("{} {percent} % ({rate} MB/s, ETA {eta} s)", self.phase);
     }
