@@ -6,6 +6,7 @@
 use crate::compress::Compression;
 use crate::dump::{Budget, PageCounts};
 use crate::filter::DumpLevel;
+use crate::net::Up;
 use crate::target::Place;
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +149,9 @@ pub struct Report {
     /// False when the target does not say that what it took is on its disk.
     #[serde(default = "yes")]
     pub syncs: bool,
+    /// The way to the target, where it is a network.
+    #[serde(default)]
+    pub network: Option<Up>,
     /// Every step so far.
     pub attempts: Vec<Attempt>,
     /// Parts of the capture.
@@ -191,6 +195,7 @@ impl Default for Report {
             modes_kept: true,
             renames: true,
             syncs: true,
+            network: None,
             attempts: Vec::new(),
             phases: Vec::new(),
             pages: PageCounts::default(),

@@ -3,7 +3,10 @@
 use super::{Config, ConfigError, FinalAction, Threads, words};
 use crate::compress::Compression;
 use crate::filter::DumpLevel;
+use crate::net::Interface;
 use crate::target::TargetSpec;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A value as it was written: a list from TOML, or the text of a number, a string or a word.
@@ -68,6 +71,7 @@ fn from_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(s) => Value::Text(s),
         toml::Value::Integer(n) => Value::Text(n.to_string()),
+        toml::Value::Boolean(b) => Value::Text(b.to_string()),
         toml::Value::Array(items) => {
             let texts: Option<Vec<String>> = items
                 .iter()
@@ -124,6 +128,25 @@ const KEYS: &[(&str, Setter)] = &[
     ("module_timeout", |c, v| {
         put(&mut c.module_timeout, duration(v))
     }),
+    ("network_timeout", |c, v| {
+        put(&mut c.network_timeout, duration(v))
+    }),
+    ("interfaces", |c, v| put(&mut c.interfaces, interfaces(v))),
+    ("log_to_all", |c, v| put(&mut c.log_to_all, yes_no(v))),
+    ("fence_kdump", |c, v| {
+        put(&mut c.fence_kdump, fence_hosts(v))
+    }),
+    ("ssh_key", |c, v| put(&mut c.ssh_key, file(v))),
+    ("ssh_certificate", |c, v| {
+        put(&mut c.ssh_certificate, file(v))
+    }),
+    ("ssh_known_hosts", |c, v| {
+        put(&mut c.ssh_known_hosts, file(v))
+    }),
+    ("s3_credentials", |c, v| put(&mut c.s3_credentials, file(v))),
+    ("ca", |c, v| put(&mut c.ca, file(v))),
+    ("recipients", |c, v| put(&mut c.recipients, recipients(v))),
+    ("plaintext_log", |c, v| put(&mut c.plaintext_log, yes_no(v))),
 ];
 
 const WORD_KEYS: &[(&str, Setter)] = &[
@@ -176,19 +199,95 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-fn targets(value: &Value) -> Result<Vec<TargetSpec>, String> {
-    let parse = |s: &str| s.parse::<TargetSpec>().map_err(|e| e.to_string());
-    let list: Vec<TargetSpec> = match value {
-        Value::Text(s) => s
+/// A list of strings, or a text with commas.
+fn list(value: &Value, like: &str) -> Result<Vec<String>, String> {
+    match value {
+        Value::Text(s) => Ok(s
             .split(',')
             .filter(|s| !s.is_empty())
-            .map(parse)
-            .collect::<Result<_, _>>()?,
-        Value::List(list) => list.iter().map(|s| parse(s)).collect::<Result<_, _>>()?,
-        Value::Other(_) => {
-            return Err("a list of strings like \"file:UUID=…:/var/crash\" is needed".into());
-        }
+            .map(str::to_owned)
+            .collect()),
+        Value::List(list) => Ok(list.clone()),
+        Value::Other(_) => Err(format!("a list of strings like \"{like}\" is needed")),
+    }
+}
+
+fn interfaces(value: &Value) -> Result<Vec<Interface>, String> {
+    const LIKE: &str = "lan:mac=52:54:00:12:34:56;dhcp";
+    let interfaces: Vec<Interface> = list(value, LIKE)?
+        .iter()
+        .map(|s| s.parse::<Interface>().map_err(|e| e.to_string()))
+        .collect::<Result<_, _>>()?;
+    match interfaces.len() {
+        0..=MAX_INTERFACES => Ok(interfaces),
+        n => Err(format!(
+            "{n} interfaces, at most {MAX_INTERFACES} are possible"
+        )),
+    }
+}
+
+const MAX_INTERFACES: usize = 32;
+
+fn yes_no(value: &Value) -> Result<bool, String> {
+    match text(value) {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        _ => Err("true or false is needed".into()),
+    }
+}
+
+/// Addresses, with or without a port. Names are not asked for at a crash.
+fn fence_hosts(value: &Value) -> Result<Vec<SocketAddr>, String> {
+    const LIKE: &str = "192.0.2.7:7410";
+    let host = |s: &String| {
+        let bare = s.trim_matches(['[', ']']).parse::<IpAddr>();
+        s.parse::<SocketAddr>()
+            .or_else(|_| bare.map(|ip| SocketAddr::new(ip, FENCE_PORT)))
+            .map_err(|_| format!("`{s}` is no address like {LIKE}"))
     };
+    let hosts: Vec<_> = list(value, LIKE)?
+        .iter()
+        .map(host)
+        .collect::<Result<_, _>>()?;
+    match hosts.len() {
+        0..=MAX_FENCE_HOSTS => Ok(hosts),
+        n => Err(format!("{n} hosts, at most {MAX_FENCE_HOSTS} are possible")),
+    }
+}
+
+/// fence_kdump's own port.
+const FENCE_PORT: u16 = 7410;
+const MAX_FENCE_HOSTS: usize = 16;
+
+/// A file of the host, which the image builder copies.
+fn file(value: &Value) -> Result<Option<PathBuf>, String> {
+    let path = text(value).filter(|path| path.starts_with('/') && path.len() < 4096);
+    path.map(|path| Some(path.into()))
+        .ok_or_else(|| "the absolute path of a file is needed".into())
+}
+
+fn recipients(value: &Value) -> Result<Vec<String>, String> {
+    let list = list(value, "age1…")?;
+    match list.iter().find(|r| !r.starts_with("age1")) {
+        Some(bad) => Err(format!(
+            "`{bad}` is no age recipient: it must begin with age1, as age-keygen prints it"
+        )),
+        None if list.len() > MAX_RECIPIENTS => Err(format!(
+            "{} recipients, at most {MAX_RECIPIENTS} are possible",
+            list.len()
+        )),
+        None => Ok(list),
+    }
+}
+
+const MAX_RECIPIENTS: usize = 16;
+
+fn targets(value: &Value) -> Result<Vec<TargetSpec>, String> {
+    let parse = |s: &String| s.parse::<TargetSpec>().map_err(|e| e.to_string());
+    let list: Vec<TargetSpec> = list(value, "file:UUID=…:/var/crash")?
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
     match list.len() {
         0 => Err("at least one target is needed".into()),
         1..=MAX_TARGETS => Ok(list),
@@ -196,8 +295,8 @@ fn targets(value: &Value) -> Result<Vec<TargetSpec>, String> {
     }
 }
 
-/// PID 1 keeps its list of attempts in fixed memory.
-const MAX_TARGETS: usize = 8;
+/// The most targets: PID 1 keeps its list of attempts in fixed memory.
+pub const MAX_TARGETS: usize = 8;
 
 fn level(value: &Value) -> Option<DumpLevel> {
     text(value)?.parse().ok().and_then(DumpLevel::new)

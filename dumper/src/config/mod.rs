@@ -9,11 +9,14 @@ pub mod words;
 
 use crate::compress::Compression;
 use crate::filter::DumpLevel;
+use crate::net::Interface;
 use crate::target::TargetSpec;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::{RawConfig, Value};
+pub use keys::{MAX_TARGETS, RawConfig, Value};
 
 /// The last thing PID 1 does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,28 @@ pub struct Config {
     pub device_timeout: Duration,
     /// How long one module may take to load.
     pub module_timeout: Duration,
+    /// How long an interface may take to have its addresses.
+    pub network_timeout: Duration,
+    /// Interfaces that are not to be as the image builder found them.
+    pub interfaces: Vec<Interface>,
+    /// The log goes to every target that can be reached, not only to the one with the dump.
+    pub log_to_all: bool,
+    /// Who hears from the moment the network is up that this machine is busy.
+    pub fence_kdump: Vec<SocketAddr>,
+    /// The key for SSH servers: a file of the host that the image is built on.
+    pub ssh_key: Option<PathBuf>,
+    /// Its certificate.
+    pub ssh_certificate: Option<PathBuf>,
+    /// The keys of SSH servers.
+    pub ssh_known_hosts: Option<PathBuf>,
+    /// The keys for object storage.
+    pub s3_credentials: Option<PathBuf>,
+    /// Who signs the certificates of HTTPS servers.
+    pub ca: Option<PathBuf>,
+    /// Who can read dumps; everybody who has the files when there is none.
+    pub recipients: Vec<String>,
+    /// The log is readable for all even when the dump is not.
+    pub plaintext_log: bool,
     /// Boot id of the dead kernel, 32 hex digits; only from the command line.
     pub boot_id: Option<String>,
     /// Machine id, 32 hex digits; only from the command line.
@@ -105,6 +130,17 @@ impl Default for Config {
             stall: Duration::from_secs(120),
             device_timeout: Duration::from_secs(30),
             module_timeout: Duration::from_secs(30),
+            network_timeout: Duration::from_secs(60),
+            interfaces: Vec::new(),
+            log_to_all: false,
+            fence_kdump: Vec::new(),
+            ssh_key: None,
+            ssh_certificate: None,
+            ssh_known_hosts: None,
+            s3_credentials: None,
+            ca: None,
+            recipients: Vec::new(),
+            plaintext_log: false,
             boot_id: None,
             machine_id: None,
         }

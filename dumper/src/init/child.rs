@@ -1,6 +1,6 @@
 //! One step as PID 1 sees it: a child that is started, listened to, reaped, and killed when it is late.
 
-use super::ladder::{Ended, Step};
+use super::ladder::{Ended, How, Step};
 use super::log::console;
 use super::protocol::{Line, Lines, parse};
 use super::text::Text;
@@ -113,10 +113,12 @@ impl Running {
         blocking(&report)?;
         let stdin = input(order.input)?;
         let (target, attempt) = (number(order.step.target()), number(order.attempt));
-        let care = if matches!(order.step, Step::Capture { careful: true, .. }) {
-            c"careful"
-        } else {
-            c""
+        let care = match order.step {
+            Step::Capture {
+                how: How::Careful, ..
+            } => c"careful",
+            Step::Capture { how: How::Log, .. } => c"log",
+            _ => c"",
         };
         let args = [
             c"baredump-step",
@@ -300,6 +302,7 @@ const fn name(step: Step) -> &'static CStr {
     match step {
         Step::Config { .. } => c"config",
         Step::Modules => c"modules",
+        Step::Network(_) => c"network",
         Step::Mount(_) => c"mount",
         Step::Capture { .. } => c"capture",
         Step::Report { .. } => c"report",
@@ -325,6 +328,7 @@ mod tests {
         for step in [
             Step::Config { again: true },
             Step::Modules,
+            Step::Network(0),
             Step::Mount(1),
             Step::Finish,
         ] {

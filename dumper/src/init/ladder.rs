@@ -10,11 +10,13 @@ pub(super) enum Step {
         again: bool,
     },
     Modules,
+    /// What leads to target number N, from 1; to hosts that want to hear of the crash for 0.
+    Network(u8),
     /// Of target number N, from 1.
     Mount(u8),
     Capture {
         target: u8,
-        careful: bool,
+        how: How,
     },
     /// `again`: the first one died.
     Report {
@@ -24,12 +26,24 @@ pub(super) enum Step {
     Finish,
 }
 
+/// What a capture does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// Log and memory.
+    Whole,
+    /// The same after a capture that died.
+    Careful,
+    /// The log alone: another target has the memory.
+    Log,
+}
+
 impl Step {
     /// Its `argv[1]` and its name on the console.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Config { .. } => "config",
             Self::Modules => "modules",
+            Self::Network(_) => "network",
             Self::Mount(_) => "mount",
             Self::Capture { .. } => "capture",
             Self::Report { .. } => "report",
@@ -40,9 +54,10 @@ impl Step {
     /// Number of its target, 0 when it has none.
     pub(super) const fn target(self) -> u8 {
         match self {
-            Self::Mount(target) | Self::Capture { target, .. } | Self::Report { target, .. } => {
-                target
-            }
+            Self::Network(target)
+            | Self::Mount(target)
+            | Self::Capture { target, .. }
+            | Self::Report { target, .. } => target,
             Self::Config { .. } | Self::Modules | Self::Finish => 0,
         }
     }
@@ -85,6 +100,10 @@ impl Ended {
 pub(super) struct State {
     /// Number of targets.
     pub(super) targets: u8,
+    /// Those that need the network, a bit each; the lowest is for hosts that want to hear of the crash.
+    pub(super) network: u16,
+    /// The log goes to every target.
+    pub(super) log_to_all: bool,
     /// The best result so far.
     pub(super) best: Status,
     /// The overall deadline has passed.
@@ -99,18 +118,24 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
         Step::Config { .. } if ended != Ended::Ok && state.targets == 0 => Step::Finish,
         Step::Config { .. } => Step::Modules,
         // A module that fails may be one that is not needed: the mount will tell.
-        Step::Modules => mount(1, state),
+        Step::Modules if state.network & 1 != 0 => Step::Network(0),
+        Step::Modules | Step::Network(0) => reach(1, state),
+        Step::Network(target) if ended == Ended::Ok => Step::Mount(target),
         Step::Mount(target) if ended == Ended::Ok => Step::Capture {
             target,
-            careful: false,
+            how: if state.best == Status::Complete {
+                How::Log
+            } else {
+                How::Whole
+            },
         },
-        Step::Mount(target) => mount(target.saturating_add(1), state),
+        Step::Network(target) | Step::Mount(target) => reach(target.saturating_add(1), state),
         Step::Capture {
             target,
-            careful: false,
+            how: How::Whole,
         } if ended.violent() && !state.expired && state.best != Status::Complete => Step::Capture {
             target,
-            careful: true,
+            how: How::Careful,
         },
         Step::Capture { target, .. } => Step::Report {
             target,
@@ -123,20 +148,26 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
             target,
             again: true,
         },
-        Step::Report { .. } if state.best == Status::Complete => Step::Finish,
-        Step::Report { target, .. } => mount(target.saturating_add(1), state),
+        Step::Report { .. } if state.best == Status::Complete && !state.log_to_all => Step::Finish,
+        Step::Report { target, .. } => reach(target.saturating_add(1), state),
         Step::Finish => return None,
     };
     let late = state.expired && !matches!(next, Step::Report { .. });
     Some(if late { Step::Finish } else { next })
 }
 
-const fn mount(target: u8, state: State) -> Step {
-    if target <= state.targets {
-        Step::Mount(target)
-    } else {
+const fn reach(target: u8, state: State) -> Step {
+    if target > state.targets {
         Step::Finish
+    } else if needs_network(state.network, target) {
+        Step::Network(target)
+    } else {
+        Step::Mount(target)
     }
+}
+
+const fn needs_network(network: u16, target: u8) -> bool {
+    target < 16 && network & (1 << target) != 0
 }
 
 #[cfg(test)]
@@ -145,6 +176,8 @@ mod tests {
 
     const TWO: State = State {
         targets: 2,
+        network: 0,
+        log_to_all: false,
         best: Status::Started,
         expired: false,
     };
@@ -168,7 +201,7 @@ mod tests {
                 Some(step) => steps.push(step),
                 None => break,
             }
-            assert!(steps.len() < 30);
+            assert!(steps.len() < 60);
         }
         steps
     }
@@ -179,7 +212,7 @@ mod tests {
         let steps = way(TWO, |_| Ended::Ok);
         let capture = Capture {
             target: 1,
-            careful: false,
+            how: How::Whole,
         };
         assert_eq!(
             steps,
@@ -213,7 +246,7 @@ mod tests {
             steps[4],
             Step::Capture {
                 target: 1,
-                careful: true
+                how: How::Careful
             }
         );
         assert_eq!(
@@ -243,7 +276,7 @@ mod tests {
         let first_dies = |s| {
             if s == (Step::Capture {
                 target: 1,
-                careful: false,
+                how: How::Whole,
             }) {
                 Ended::Hung
             } else {
@@ -257,7 +290,7 @@ mod tests {
     fn a_capture_that_died_after_a_complete_dump_is_not_repeated() {
         let capture = Step::Capture {
             target: 1,
-            careful: false,
+            how: How::Whole,
         };
         let state = State {
             best: Status::Complete,
@@ -296,9 +329,78 @@ mod tests {
     }
 
     #[test]
+    fn the_network_comes_first_where_it_is_needed() {
+        use Step::{Capture, Finish, Modules, Mount, Network, Report};
+        let state = State {
+            network: 0b101,
+            ..TWO
+        };
+        let ends = |step| match step {
+            Step::Mount(1) => Ended::Failed,
+            _ => Ended::Ok,
+        };
+        let capture = Capture {
+            target: 2,
+            how: How::Whole,
+        };
+        let report = Report {
+            target: 2,
+            again: false,
+        };
+        let steps = way(state, ends);
+        assert_eq!(
+            steps[1..],
+            [
+                Modules,
+                Network(0),
+                Mount(1),
+                Network(2),
+                Mount(2),
+                capture,
+                report,
+                Finish
+            ]
+        );
+        let dead = |step| match step {
+            Step::Network(_) => Ended::Hung,
+            _ => Ended::Ok,
+        };
+        let state = State {
+            network: 0b110,
+            ..TWO
+        };
+        assert_eq!(
+            way(state, dead)[1..],
+            [Modules, Network(1), Network(2), Finish]
+        );
+    }
+
+    #[test]
+    fn the_log_goes_to_every_target_that_wants_it() {
+        let state = State {
+            log_to_all: true,
+            ..TWO
+        };
+        let steps = way(state, |_| Ended::Ok);
+        let log = Step::Capture {
+            target: 2,
+            how: How::Log,
+        };
+        assert_eq!(steps[5..7], [Step::Mount(2), log]);
+        let dies = |step| if step == log { Ended::Died } else { Ended::Ok };
+        let count = |s: &&Step| s.name() == "capture";
+        assert_eq!(way(state, dies).iter().filter(count).count(), 2);
+    }
+
+    #[test]
     fn every_way_ends_in_finish() {
         for state in [
             TWO,
+            State {
+                network: u16::MAX,
+                log_to_all: true,
+                ..TWO
+            },
             State { targets: 0, ..TWO },
             State { targets: 8, ..TWO },
             State {
@@ -310,7 +412,7 @@ mod tests {
                 for b in ALL {
                     let steps = way(state, |s| if s.target() % 2 == 1 { a } else { b });
                     assert_eq!(steps.last(), Some(&Step::Finish));
-                    assert!(steps.len() <= 4 + 8 * 5, "{steps:?}");
+                    assert!(steps.len() <= 4 + 8 * 6, "{steps:?}");
                 }
             }
         }
@@ -324,7 +426,7 @@ mod tests {
         };
         let capture = Step::Capture {
             target: 1,
-            careful: false,
+            how: How::Whole,
         };
         assert_eq!(
             next(capture, Ended::Hung, late),

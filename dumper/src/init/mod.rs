@@ -5,6 +5,7 @@
 
 mod child;
 mod fault;
+mod fence;
 mod ladder;
 mod log;
 mod machine;

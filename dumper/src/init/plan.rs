@@ -19,18 +19,24 @@ const LEAST: Duration = Duration::from_secs(3);
 /// A guess at the number of modules for the case that the config step does not count them.
 const MODULES: u32 = 16;
 /// The targets that are tried at most.
-const MAX_TARGETS: usize = 8;
+const MAX_TARGETS: usize = crate::config::MAX_TARGETS;
 
 /// What the config step says, with what the command line says until it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) targets: u8,
+    /// As in [`super::ladder::State`].
+    pub(super) network: u16,
+    pub(super) log_to_all: bool,
     pub(super) modules: u32,
     pub(super) final_action: FinalAction,
     pub(super) deadline: Duration,
     pub(super) stall: Duration,
     pub(super) device_timeout: Duration,
+    pub(super) network_timeout: Duration,
     pub(super) module_timeout: Duration,
+    /// Own deadlines of targets, by number from 1.
+    targets_own: [Option<Duration>; MAX_TARGETS],
 }
 
 impl Plan {
@@ -42,7 +48,9 @@ impl Plan {
                 .unwrap_or(default)
         };
         Self {
-            targets: words::value(cmdline, "targets").map_or(0, count),
+            targets: words::value(cmdline, "targets").map_or(0, |list| u8_of(each(list).count())),
+            network: words::value(cmdline, "targets").map_or(0, network),
+            log_to_all: words::value(cmdline, "log_to_all") == Some("true"),
             modules: MODULES,
             final_action: words::value(cmdline, "final_action")
                 .and_then(FinalAction::parse)
@@ -50,7 +58,9 @@ impl Plan {
             deadline: Duration::from_secs(time("deadline", 30 * 60)),
             stall: Duration::from_secs(time("stall", 120)),
             device_timeout: Duration::from_secs(time("device_timeout", 30)),
+            network_timeout: Duration::from_secs(time("network_timeout", 60)),
             module_timeout: Duration::from_secs(time("module_timeout", 30)),
+            targets_own: [None; MAX_TARGETS],
         }
     }
 
@@ -58,6 +68,9 @@ impl Plan {
         let seconds = words::seconds(value).map(Duration::from_secs);
         match key {
             "targets" => self.targets = value.parse().unwrap_or(self.targets),
+            "network" => self.network = value.parse().unwrap_or(self.network),
+            "log_to_all" => self.log_to_all = value == "true",
+            "target_deadline" => self.set_target_deadline(value),
             "modules" => self.modules = value.parse().unwrap_or(self.modules),
             "final_action" => {
                 self.final_action = FinalAction::parse(value).unwrap_or(self.final_action)
@@ -65,9 +78,27 @@ impl Plan {
             "deadline" => self.deadline = seconds.unwrap_or(self.deadline),
             "stall" => self.stall = seconds.unwrap_or(self.stall),
             "device_timeout" => self.device_timeout = seconds.unwrap_or(self.device_timeout),
+            "network_timeout" => self.network_timeout = seconds.unwrap_or(self.network_timeout),
             "module_timeout" => self.module_timeout = seconds.unwrap_or(self.module_timeout),
             _ => {}
         }
+    }
+
+    /// `NUMBER SECONDS`.
+    fn set_target_deadline(&mut self, value: &str) {
+        let Some((number, time)) = value.split_once(' ') else {
+            return;
+        };
+        let index = number.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        if let Some(own) = index.and_then(|index| self.targets_own.get_mut(index)) {
+            *own = words::seconds(time).map(Duration::from_secs);
+        }
+    }
+
+    /// The own deadline of a target.
+    pub(super) fn target_deadline(&self, target: u8) -> Option<Duration> {
+        let index = usize::from(target).checked_sub(1)?;
+        self.targets_own.get(index).copied().flatten()
     }
 
     /// What is kept back of the deadline.
@@ -75,11 +106,12 @@ impl Plan {
         RESERVE.min(self.deadline / 4)
     }
 
-    /// How long a step may take, `left` being what is left of the whole.
-    pub(super) fn limits(&self, step: Step, left: Duration) -> Limits {
+    /// How long a step may take, `left` being what is left of the whole, `own` what is left of its target's own time.
+    pub(super) fn limits(&self, step: Step, left: Duration, own: Option<Duration>) -> Limits {
         let rest = left;
         let left = left
             .saturating_sub(self.reserve())
+            .min(own.unwrap_or(Duration::MAX))
             .max(Duration::from_secs(1));
         let (deadline, stall) = match step {
             Step::Config { .. } => (SHORT.min(left), None),
@@ -90,6 +122,7 @@ impl Plan {
                     .min(left),
                 None,
             ),
+            Step::Network(_) => (self.network_timeout.saturating_add(SHORT).min(left), None),
             Step::Mount(_) => (
                 self.device_timeout
                     .saturating_add(Duration::from_secs(60))
@@ -105,16 +138,29 @@ impl Plan {
     }
 }
 
-/// How many targets a list with commas has.
-fn count(list: &str) -> u8 {
+/// The targets of a list with commas.
+fn each(list: &str) -> impl Iterator<Item = &str> {
     let targets = list.split(',').filter(|target| !target.is_empty());
-    u8::try_from(targets.take(MAX_TARGETS).count()).unwrap_or(0)
+    targets.take(MAX_TARGETS)
+}
+
+/// Those of them that need the network, as far as their schemes say.
+fn network(list: &str) -> u16 {
+    let servers = |target: &str| target.contains("://");
+    each(list)
+        .zip(1..)
+        .filter(|(target, _)| servers(target))
+        .fold(0, |mask, (_, number)| mask | 1 << number)
+}
+
+fn u8_of(n: usize) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::child::GRACE;
-    use super::super::ladder::{Ended, State, next};
+    use super::super::ladder::{Ended, How, State, next};
     use super::*;
     use crate::report::Status;
 
@@ -147,6 +193,35 @@ mod tests {
     }
 
     #[test]
+    fn a_target_has_its_own_time_and_no_more() {
+        let mut plan = Plan::fallback(
+            "baredump.targets=nfs://a/x,file:/dev/vda:/,sftp://u@h/d baredump.network_timeout=5",
+        );
+        assert_eq!(plan.network, 0b1010);
+        plan.set("target_deadline", "1 90");
+        for bad in ["", "1", "0 5", "9 5", "x 5"] {
+            plan.set("target_deadline", bad);
+        }
+        assert_eq!(plan.target_deadline(1), Some(Duration::from_secs(90)));
+        assert_eq!(
+            (plan.target_deadline(0), plan.target_deadline(2)),
+            (None, None)
+        );
+        let capture = Step::Capture {
+            target: 1,
+            how: How::Whole,
+        };
+        let limit = |own| plan.limits(capture, Duration::from_secs(600), own).deadline;
+        assert_eq!(limit(Some(Duration::from_secs(90))).as_secs(), 90);
+        assert_eq!(
+            (limit(None).as_secs(), limit(Some(Duration::ZERO)).as_secs()),
+            (585, 1)
+        );
+        let network = plan.limits(Step::Network(1), Duration::from_secs(600), None);
+        assert_eq!(network.deadline.as_secs(), 25);
+    }
+
+    #[test]
     fn garbage_in_a_plan_changes_nothing() {
         let mut plan = Plan::fallback("");
         let before = plan.clone();
@@ -175,15 +250,15 @@ mod tests {
             Step::Mount(1),
             Step::Capture {
                 target: 1,
-                careful: false,
+                how: How::Whole,
             },
         ] {
             assert!(
-                plan.limits(step, left).deadline <= Duration::from_secs(35),
+                plan.limits(step, left, None).deadline <= Duration::from_secs(35),
                 "{step:?}"
             );
             assert_eq!(
-                plan.limits(step, Duration::ZERO).deadline,
+                plan.limits(step, Duration::ZERO, None).deadline,
                 Duration::from_secs(1)
             );
         }
@@ -192,7 +267,7 @@ mod tests {
     #[test]
     fn the_report_and_the_end_share_what_is_left() {
         let plan = Plan::fallback("");
-        let limit = |step, left| plan.limits(step, Duration::from_secs(left)).deadline;
+        let limit = |step, left| plan.limits(step, Duration::from_secs(left), None).deadline;
         let report = Step::Report {
             target: 1,
             again: false,
@@ -207,7 +282,7 @@ mod tests {
     /// When the last step ends at the latest, `now` being when `step` starts.
     fn latest(plan: &Plan, step: Step, now: Duration) -> Duration {
         let limit = plan
-            .limits(step, plan.deadline.saturating_sub(now))
+            .limits(step, plan.deadline.saturating_sub(now), None)
             .deadline;
         let ends = [
             (Ended::Ok, Duration::ZERO),
@@ -218,6 +293,8 @@ mod tests {
             let now = now + took;
             let state = State {
                 targets: plan.targets,
+                network: plan.network,
+                log_to_all: plan.log_to_all,
                 best: Status::Partial,
                 expired: now + plan.reserve() >= plan.deadline,
             };
@@ -237,7 +314,7 @@ mod tests {
                 Step::Mount(1),
                 Step::Capture {
                     target: 1,
-                    careful: false,
+                    how: How::Whole,
                 },
                 Step::Report {
                     target: 1,

@@ -2,8 +2,9 @@
 //!
 //! Its memory is fixed: it allocates nothing after its start, and all it keeps are the attempts and the best result.
 
-use super::child::{self, Listener, Order};
-use super::ladder::{Ended, State, Step, next};
+use super::child::{self, Limits, Listener, Order};
+use super::fence::Fence;
+use super::ladder::{Ended, How, State, Step, next};
 use super::log::{self, say};
 use super::machine;
 use super::plan::Plan;
@@ -69,7 +70,10 @@ struct Best {
 struct Supervisor {
     start: Instant,
     plan: Plan,
-    attempts: heapless::Vec<Attempt, 48>,
+    attempts: heapless::Vec<Attempt, 60>,
+    /// The target at work, and since when.
+    at: (u8, Instant),
+    fence: Fence,
     best: Best,
     memory: Memory,
 }
@@ -89,6 +93,8 @@ impl Supervisor {
             start,
             plan,
             attempts: heapless::Vec::new(),
+            at: (0, start),
+            fence: Fence::default(),
             best,
             memory: Memory::default(),
         }
@@ -98,6 +104,8 @@ impl Supervisor {
         let expired = self.start.elapsed() + self.plan.reserve() >= self.plan.deadline;
         State {
             targets: self.plan.targets,
+            network: self.plan.network,
+            log_to_all: self.plan.log_to_all,
             best: self.best.status,
             expired,
         }
@@ -108,8 +116,12 @@ impl Supervisor {
             0 => say!("step {} started", step.name()),
             n => say!("step {} started target {n}", step.name()),
         }
-        if matches!(step, Step::Capture { careful: true, .. }) {
-            say!("capture again, with care: without mapping and threads");
+        match step {
+            Step::Capture {
+                how: How::Careful, ..
+            } => say!("capture again, with care: without mapping and threads"),
+            Step::Capture { how: How::Log, .. } => say!("the log alone: the dump is complete"),
+            _ => {}
         }
         let input = if matches!(step, Step::Report { .. }) {
             self.history()
@@ -125,10 +137,7 @@ impl Supervisor {
             step,
             attempt: u8::try_from(before).unwrap_or(u8::MAX),
             input: input.as_str(),
-            limits: self.plan.limits(
-                step,
-                self.plan.deadline.saturating_sub(self.start.elapsed()),
-            ),
+            limits: self.limits(step),
         };
         let ran = child::run(&order, signals, self);
         self.tick();
@@ -144,6 +153,9 @@ impl Supervisor {
         }
         let ms = u64::try_from(ran.took.as_millis()).unwrap_or(u64::MAX);
         let ended = ran.ended;
+        if matches!(step, Step::Network(_)) && ended == Ended::Ok {
+            self.fence.begin();
+        }
         let _ = self.attempts.push(Attempt {
             step,
             ended,
@@ -154,8 +166,19 @@ impl Supervisor {
         ended
     }
 
+    /// How long a step may take: what is left of the whole, and of its target's own time.
+    fn limits(&mut self, step: Step) -> Limits {
+        if step.target() != self.at.0 {
+            self.at = (step.target(), Instant::now());
+        }
+        let left = self.plan.deadline.saturating_sub(self.start.elapsed());
+        let own = self.plan.target_deadline(step.target());
+        let own = own.map(|whole| whole.saturating_sub(self.at.1.elapsed()));
+        self.plan.limits(step, left, own)
+    }
+
     /// The attempts and the memory for the report step.
-    fn history(&self) -> Text<16384> {
+    fn history(&self) -> Text<20480> {
         let mut text = Text::new();
         let _ = write!(text, "{}", memory_line(self.memory));
         for a in &self.attempts {
@@ -244,6 +267,7 @@ impl Supervisor {
 impl Listener for Supervisor {
     fn line(&mut self, line: Line<'_>) {
         match line {
+            Line::Plan("fence_kdump", host) => self.fence.add(host),
             Line::Plan(key, value) => self.plan.set(key, value),
             Line::Result(r) if r.status > self.best.status => {
                 self.best.status = r.status;
@@ -255,6 +279,7 @@ impl Listener for Supervisor {
     }
 
     fn tick(&mut self) {
+        self.fence.tick();
         let Some((total, available)) = procfs::memory_kb() else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use super::container::Container;
 use super::probe::{BlockDevice, Scan, hidden, matching};
-use super::spec::Device;
+use super::spec::{Device, Kind, TargetSpec};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,14 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// The directory for dumps below it. What NFS mounts is that directory.
+    pub(super) fn path_of<'a>(&self, spec: &'a TargetSpec) -> &'a str {
+        match &spec.kind {
+            Kind::Nfs { .. } => "/",
+            _ => spec.path(),
+        }
+    }
+
     /// A directory that keeps modes, whatever is below it.
     pub fn at(point: &Path) -> Self {
         Self {
@@ -189,7 +197,11 @@ fn nodes<'a>(devices: impl Iterator<Item = &'a BlockDevice>) -> String {
 ///
 /// # Errors
 /// When the file system is not known, not in the kernel, or does not mount.
-pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError> {
+pub fn mount(
+    device: &BlockDevice,
+    subvol: Option<&str>,
+    point: &Path,
+) -> Result<Mounted, TargetError> {
     let node = device.node.clone();
     if let Some(container) = device.container {
         return Err(TargetError::Part { node, container });
@@ -203,7 +215,9 @@ pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError>
         source,
     })?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-    match mount2(Some(&node), point, Some(fs.name()), flags, fs.options()) {
+    let subvol = subvol.map(|name| format!("subvol={name}"));
+    let options = subvol.as_deref().or(fs.options());
+    match mount2(Some(&node), point, Some(fs.name()), flags, options) {
         Ok(()) => Ok(Mounted {
             point: point.into(),
             node,
@@ -220,6 +234,40 @@ pub fn mount(device: &BlockDevice, point: &Path) -> Result<Mounted, TargetError>
             source: errno.into(),
         }),
     }
+}
+
+/// Mounts what the hypervisor shares under a tag.
+///
+/// # Errors
+/// When there is no such tag, or the kernel does not know virtiofs.
+pub fn mount_virtiofs(tag: &str, point: &Path) -> Result<Mounted, TargetError> {
+    const FS: &str = "virtiofs";
+    std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
+        action: "make",
+        path: point.into(),
+        source,
+    })?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    let why = match mount2(Some(tag), point, Some(FS), flags, None::<&str>) {
+        Ok(()) => {
+            return Ok(Mounted {
+                point: point.into(),
+                node: tag.into(),
+                fs: FS.into(),
+                holds_modes: true,
+            });
+        }
+        Err(Errno::ENODEV) => {
+            "the capture kernel does not know virtiofs: build the image anew with baredumpctl image"
+                .into()
+        }
+        Err(Errno::EINVAL) => "the hypervisor shares nothing under this tag".into(),
+        Err(errno) => format!("cannot mount it: {}", errno.desc()),
+    };
+    Err(TargetError::Remote {
+        place: format!("virtiofs {tag}"),
+        why,
+    })
 }
 
 #[cfg(test)]
@@ -262,7 +310,7 @@ mod tests {
             ..BlockDevice::default()
         };
         let place = tempfile::tempdir().unwrap();
-        let error = mount(&member, &place.path().join("x"))
+        let error = mount(&member, None, &place.path().join("x"))
             .unwrap_err()
             .to_string();
         assert!(

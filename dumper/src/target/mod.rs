@@ -1,12 +1,14 @@
 //! Where a dump goes: the target's name, its device, its mount, its directory, and the way of a file from its incomplete to its
 //! final name.
 
+pub mod beacon;
 mod container;
 mod dumpdir;
 mod file;
 mod input;
 mod limited;
 mod name;
+mod nfs;
 mod place;
 pub mod probe;
 mod reached;
@@ -15,10 +17,11 @@ mod superblock;
 
 pub use container::Container;
 pub use dumpdir::{DumpDir, FileOut};
-pub use file::{Mounted, TargetError, mount, wait_for_device};
+pub use file::{Mounted, TargetError, mount, mount_virtiofs, wait_for_device};
 pub use input::FileIn;
 pub use limited::{Limited, Nowhere};
 pub use name::{dir_name, utc};
+pub use nfs::Export;
 pub use place::{Manners, Pending, Place, Sequence};
-pub use reached::Reached;
+pub use reached::{Access, Reached};
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};

@@ -5,6 +5,10 @@ use super::file::{Mounted, TargetError};
 use super::place::Place;
 use super::spec::TargetSpec;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a later step needs to know of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +16,23 @@ use serde::{Deserialize, Serialize};
 pub enum Reached {
     /// A mounted file system.
     Mounted(Mounted),
+    /// A block device without one.
+    Device(PathBuf),
+    /// A server, the address that answered first.
+    Server(Vec<SocketAddr>),
+    /// The console, which is always there.
+    Console,
+}
+
+/// What else is needed to use a target.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The directory with keys and certificates: `ssh_key`, `ssh_cert`, `known_hosts`, `s3_credentials`, `ca.pem`.
+    pub secrets: PathBuf,
+    /// How long a server may take to answer at the beginning.
+    pub timeout: Duration,
+    /// How long it may take later, when it has much to write.
+    pub patience: Duration,
 }
 
 impl Reached {
@@ -19,19 +40,56 @@ impl Reached {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn create(&self, spec: &TargetSpec, name: &str) -> Result<Box<dyn Place>, TargetError> {
-        Ok(match self {
-            Self::Mounted(mounted) => Box::new(DumpDir::create(mounted, spec.path(), name)?),
-        })
+    pub fn create(
+        &self,
+        spec: &TargetSpec,
+        _access: &Access,
+        name: &str,
+    ) -> Result<Box<dyn Place>, TargetError> {
+        match self {
+            Self::Mounted(mounted) => Ok(Box::new(DumpDir::create(
+                mounted,
+                mounted.path_of(spec),
+                name,
+            )?)),
+            Self::Device(_) | Self::Server(_) | Self::Console => Err(unsupported(spec)),
+        }
     }
 
     /// Opens the directory that had this path.
     ///
     /// # Errors
     /// When it is not there.
-    pub fn open(&self, _spec: &TargetSpec, path: &str) -> Result<Box<dyn Place>, TargetError> {
-        Ok(match self {
-            Self::Mounted(mounted) => Box::new(DumpDir::open(mounted, path)?),
-        })
+    pub fn open(
+        &self,
+        spec: &TargetSpec,
+        _access: &Access,
+        path: &str,
+    ) -> Result<Box<dyn Place>, TargetError> {
+        match self {
+            Self::Mounted(mounted) => Ok(Box::new(DumpDir::open(mounted, path)?)),
+            Self::Device(_) | Self::Server(_) | Self::Console => Err(unsupported(spec)),
+        }
+    }
+}
+
+fn unsupported(spec: &TargetSpec) -> TargetError {
+    TargetError::Remote {
+        place: spec.to_string(),
+        why: "this baredump was built without it".into(),
+    }
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mounted(mounted) => write!(f, "{} ({})", mounted.node.display(), mounted.fs),
+            Self::Device(node) => write!(f, "{}", node.display()),
+            Self::Server(addresses) => match addresses.first() {
+                Some(address) => write!(f, "{address}"),
+                None => f.write_str("nowhere"),
+            },
+            Self::Console => f.write_str("the console"),
+        }
     }
 }

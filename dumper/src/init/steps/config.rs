@@ -25,11 +25,35 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     store("config", &plan)?;
     let config = plan.config;
     context.plan("targets", &config.targets.len().to_string());
+    context.plan("network", &networked(&config).to_string());
+    context.plan("log_to_all", &config.log_to_all.to_string());
+    for (target, number) in config.targets.iter().zip(1..) {
+        if let Some(deadline) = target.deadline {
+            context.plan(
+                "target_deadline",
+                &format!("{number} {}", seconds(deadline)),
+            );
+        }
+    }
+    for host in &config.fence_kdump {
+        context.plan("fence_kdump", &host.to_string());
+    }
     context.plan("modules", &modules::planned().len().to_string());
     context.plan("final_action", config.final_action.name());
     context.plan("deadline", &seconds(config.deadline));
     context.plan("stall", &seconds(config.stall));
     context.plan("device_timeout", &seconds(config.device_timeout));
+    context.plan("network_timeout", &seconds(config.network_timeout));
     context.plan("module_timeout", &seconds(config.module_timeout));
     Ok(End::Done)
+}
+
+/// The targets that need the network, a bit each from the second; the first is for hosts that want to hear of the crash.
+fn networked(config: &Config) -> u16 {
+    let targets = config.targets.iter().zip(1u16..);
+    let networked = targets.filter(|(target, _)| target.needs_network());
+    networked.fold(
+        u16::from(!config.fence_kdump.is_empty()),
+        |mask, (_, number)| mask | 1 << number,
+    )
 }

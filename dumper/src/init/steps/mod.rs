@@ -1,11 +1,15 @@
 //! The steps, each run in its own process. What one step learns for another lies in `/run/baredump/*.json`.
 
+mod access;
 mod capture;
 mod config;
 mod finish;
 mod modules;
 mod mount;
+mod names;
+mod network;
 mod report;
+mod seal;
 mod watch;
 
 use super::fault::Fault;
@@ -39,6 +43,7 @@ type StepFn = fn(&Context) -> Result<End, String>;
 const STEPS: &[(&str, StepFn)] = &[
     ("config", config::run),
     ("modules", modules::run),
+    ("network", network::run),
     ("mount", mount::run),
     ("capture", capture::run),
     ("report", report::run),
@@ -50,6 +55,8 @@ struct Context {
     /// Number of the target, from 1; 0 when there is none.
     target: u8,
     careful: bool,
+    /// The log alone.
+    log_only: bool,
     fault: Option<Fault>,
     pipe: RefCell<Option<File>>,
 }
@@ -74,6 +81,7 @@ pub(super) fn run(args: &[OsString]) -> ExitCode {
     let context = Context {
         target: word(1).parse().unwrap_or(0),
         careful: word(3) == "careful",
+        log_only: word(3) == "log",
         fault: Fault::of(&cmdline(), name, attempt),
         pipe: RefCell::new(report_pipe()),
     };

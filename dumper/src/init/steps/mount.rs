@@ -1,26 +1,108 @@
-//! Finds and mounts the device of one target.
+//! Finds a target: its device, which is mounted where it has a file system, or its server.
 
-use super::{Context, End, RUN, load_plan, store};
+use super::{Context, End, RUN, load_plan, network, store};
+use crate::config::Config;
 use crate::init::log::say;
-use crate::target::{Kind, Reached, TargetSpec, mount, wait_for_device};
+use crate::net;
+use crate::target::{Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, wait_for_device};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Instant;
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
-    let config = load_plan()?.config;
-    let spec = spec(&config.targets, context.target)?;
+    let plan = load_plan()?;
+    let spec = spec(&plan.config.targets, context.target)?;
     let point = Path::new(RUN).join(format!("target-{}", context.target));
+    let config = &plan.config;
     let reached = match &spec.kind {
-        Kind::File { device, .. } => {
-            let found =
-                wait_for_device(device, config.device_timeout).map_err(|e| e.to_string())?;
-            let mounted = mount(&found, &point).map_err(|e| e.to_string())?;
-            say!("{device} is {} ({})", mounted.node.display(), mounted.fs);
-            Reached::Mounted(mounted)
+        Kind::File { device, subvol, .. } => {
+            let found = wait_for_device(device, config.device_timeout);
+            let found = found.map_err(|e| e.to_string())?;
+            mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
-        _ => return Err(format!("target {spec} cannot be reached by this baredump")),
+        Kind::Raw { device } => {
+            let found = wait_for_device(device, config.device_timeout);
+            found.map(|found| Reached::Device(found.node))
+        }
+        Kind::Virtiofs { tag, .. } => mount_virtiofs(tag, &point).map(Reached::Mounted),
+        Kind::Nfs {
+            port,
+            path,
+            options,
+            ..
+        } => {
+            let network = network::network(&plan)?;
+            let addresses = server(context, config, spec, &network)?;
+            let export = |address| Export {
+                address,
+                port: *port,
+                path,
+                options,
+            };
+            // It has answered; another address of it would be the same server.
+            let address = addresses.first().map(SocketAddr::ip);
+            let address = address.ok_or("the server has no address")?;
+            export(address).mount(&point).map(Reached::Mounted)
+        }
+        Kind::Syslog { .. } => {
+            let network = network::network(&plan)?;
+            Ok(Reached::Server(addresses(context, config, spec, &network)?))
+        }
+        Kind::Sftp { .. } | Kind::S3 { .. } | Kind::Http { .. } => {
+            let network = network::network(&plan)?;
+            Ok(Reached::Server(server(context, config, spec, &network)?))
+        }
+        Kind::Dmesg => Ok(Reached::Console),
     };
+    let reached = reached.map_err(|e| e.to_string())?;
+    say!("target {spec} is {reached}");
     store(&reached_fact(context.target), &reached)?;
     Ok(End::Done)
+}
+
+/// Waits until the server takes a connection: that is what says that the way to it works. The address that did comes first.
+fn server(
+    context: &Context,
+    config: &Config,
+    spec: &TargetSpec,
+    network: &net::Plan,
+) -> Result<Vec<SocketAddr>, String> {
+    let mut addresses = addresses(context, config, spec, network)?;
+    let connected = net::connect(&addresses, Instant::now() + config.device_timeout);
+    let connected = match connected {
+        Ok(stream) => stream,
+        // The server may have moved since its address was recorded.
+        Err(e) => {
+            let (name, port) = spec.server().unwrap_or_default();
+            let asked = net::ask(&name, &network::dns(context.target), config.device_timeout);
+            addresses = at_port(&asked.map_err(|_| e.to_string())?, port);
+            let again = net::connect(&addresses, Instant::now() + config.device_timeout);
+            again.map_err(|e| e.to_string())?
+        }
+    };
+    if let Ok(peer) = connected.peer_addr() {
+        addresses.retain(|other| *other != peer);
+        addresses.insert(0, peer);
+    }
+    Ok(addresses)
+}
+
+/// Where the server is, as far as that is known without a connection.
+fn addresses(
+    context: &Context,
+    config: &Config,
+    spec: &TargetSpec,
+    network: &net::Plan,
+) -> Result<Vec<SocketAddr>, String> {
+    let (name, port) = spec.server().ok_or("the target is no server")?;
+    let dns = network::dns(context.target);
+    let found = net::resolve(&name, &network.hosts, &dns, config.device_timeout);
+    Ok(at_port(&found.map_err(|e| e.to_string())?, port))
+}
+
+fn at_port(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    let at = |address: &IpAddr| SocketAddr::new(*address, port);
+    addresses.iter().map(at).collect()
 }
 
 /// The fact that says how a target was reached.

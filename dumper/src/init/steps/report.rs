@@ -1,19 +1,13 @@
 //! Writes the final `report.json` of one target from what the capture step and PID 1 know.
 
 use super::mount::{reached_fact, spec};
-use super::{Context, End, load, load_plan};
+use super::names::{Names, REPORT};
+use super::seal::log_is_sealed;
+use super::{Context, End, access, load, load_plan, network};
 use crate::init::protocol::read_supervisor;
 use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};
 use crate::target::{Place, Reached, TargetSpec, dir_name};
 use std::io::Read;
-
-pub(super) const REPORT: &str = "report.json";
-pub(super) const DMESG: [&str; 2] = ["vmcore-dmesg-incomplete.txt", "vmcore-dmesg.txt"];
-pub(super) const VMCORE: [&str; 2] = ["vmcore-incomplete", "vmcore"];
-/// What a first attempt that died has left.
-pub(super) const FIRST: &str = "vmcore-incomplete-1";
-/// The repetition, when that of the first attempt could not be renamed.
-pub(super) const SECOND: &str = "vmcore-incomplete-2";
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let plan = load_plan()?;
@@ -23,22 +17,37 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let (attempts, memory) = read_supervisor(&text);
 
     let target = spec(&plan.config.targets, context.target)?;
+    if !target.holds_files() {
+        return Ok(End::Done);
+    }
+    let access = access::of(&plan.config, context);
     let mut report = load(&report_fact(context.target)).unwrap_or_else(|_| Report {
         target: target.to_string(),
         boot_id: plan.config.boot_id.clone(),
         machine_id: plan.config.machine_id.clone(),
         ..Report::default()
     });
-    let dir = open(&reached, target, &report).map_err(|e| e.to_string())?;
+    let dir = open(&reached, target, &access, &report).map_err(|e| e.to_string())?;
     let dir = dir.as_ref();
     report.at(dir);
-    let judged = outcome(&report.outcome, &attempts, context.target, &|name| {
-        dir.size(name)
-    });
+    let sealed = !plan.config.recipients.is_empty();
+    let names = Names::of(
+        !dir.manners().any_offset,
+        sealed,
+        log_is_sealed(&plan.config),
+    );
+    let judged = outcome(
+        &names,
+        &report.outcome,
+        &attempts,
+        context.target,
+        &|name| dir.size(name),
+    );
     conclude(&mut report, judged);
     report.memory = memory;
     report.attempts = attempts;
-    list_files(&mut report, dir);
+    list_files(&mut report, &names, dir);
+    report.network = network::up(context.target);
     let modules: Vec<String> = load("modules").unwrap_or_default();
     for warning in plan.warnings.iter().chain(&modules) {
         report.warn(warning);
@@ -75,6 +84,7 @@ pub(super) fn report_fact(target: u8) -> String {
 fn open(
     reached: &Reached,
     target: &TargetSpec,
+    access: &crate::target::Access,
     report: &Report,
 ) -> Result<Box<dyn Place>, crate::target::TargetError> {
     if report.dir.is_empty() {
@@ -83,20 +93,21 @@ fn open(
             report.crash_time,
             report.boot_id.as_deref(),
         );
-        return reached.create(target, &name);
+        return reached.create(target, access, &name);
     }
-    reached.open(target, &report.dir)
+    reached.open(target, access, &report.dir)
 }
 
 /// What the files say, where the capture step did not live to say it: a file under its final name is complete, and an incomplete
 /// one is a dump that lacks pages.
 fn outcome(
+    names: &Names,
     said: &Outcome,
     attempts: &[Attempt],
     target: u8,
     size: &dyn Fn(&str) -> Option<u64>,
 ) -> Outcome {
-    if size(VMCORE[1]).is_some() {
+    if size(&names.vmcore).is_some() {
         return Outcome {
             status: Status::Complete,
             reason: None,
@@ -110,7 +121,8 @@ fn outcome(
         .reason
         .clone()
         .or_else(|| last.and_then(|a| a.reason.clone()));
-    let some = [VMCORE[0], FIRST, SECOND]
+    let some = names
+        .vmcores()
         .iter()
         .any(|name| size(name).is_some_and(|bytes| bytes > 0));
     let status = if some {
@@ -126,10 +138,11 @@ fn outcome(
     }
 }
 
-fn list_files(report: &mut Report, dir: &dyn Place) {
+fn list_files(report: &mut Report, names: &Names, dir: &dyn Place) {
     let known = std::mem::take(&mut report.files);
-    for name in DMESG.into_iter().chain(VMCORE).chain([SECOND, FIRST]) {
-        let Some(bytes) = dir.size(name) else {
+    let logs = [names.dmesg.clone(), names.dmesg_incomplete()];
+    for name in logs.into_iter().chain(names.vmcores()) {
+        let Some(bytes) = dir.size(&name) else {
             continue;
         };
         let found = known
@@ -137,16 +150,13 @@ fn list_files(report: &mut Report, dir: &dyn Place) {
             .find(|f| f.name == name && f.bytes == bytes)
             .cloned();
         report.files.push(found.unwrap_or_else(|| FileEntry {
-            name: name.into(),
+            name,
             bytes,
             crc32: None,
         }));
     }
-    if let Some(vmcore) = report
-        .files
-        .iter()
-        .find(|f| f.name.starts_with(VMCORE[1]) && !f.name.starts_with("vmcore-dmesg"))
-    {
+    let vmcores = names.vmcores();
+    if let Some(vmcore) = report.files.iter().find(|f| vmcores.contains(&f.name)) {
         report.bytes = vmcore.bytes;
     }
 }
@@ -173,7 +183,13 @@ mod tests {
                     .find(|(n, _)| *n == name)
                     .map(|(_, bytes)| *bytes)
             };
-            outcome(said, std::slice::from_ref(&died), 1, &size)
+            outcome(
+                &Names::of(false, false, false),
+                said,
+                std::slice::from_ref(&died),
+                1,
+                &size,
+            )
         };
         let partial = Outcome {
             status: Status::Partial,
@@ -233,7 +249,7 @@ mod tests {
         let mut report = Report::default();
         report.file(FileEntry::new("vmcore-dmesg.txt", 3, Some(7)));
         report.file(FileEntry::new("vmcore-incomplete", 2, Some(7)));
-        list_files(&mut report, &dir);
+        list_files(&mut report, &Names::of(false, false, false), &dir);
         let listed: Vec<_> = report
             .files
             .iter()

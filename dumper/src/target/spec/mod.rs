@@ -201,6 +201,11 @@ impl TargetSpec {
         )
     }
 
+    /// Whether it takes files; otherwise only lines of the log.
+    pub fn holds_files(&self) -> bool {
+        !matches!(self.kind, Kind::Syslog { .. } | Kind::Dmesg)
+    }
+
     /// The block device, where it is on one.
     pub fn device(&self) -> Option<&Device> {
         match &self.kind {

@@ -1,0 +1,108 @@
+//! Targets that take no files: the tail of the log, on the console or to a log server.
+
+use super::super::End;
+use super::super::seal::log_is_sealed;
+use crate::config::Config;
+use crate::dump::DeadKernel;
+use crate::init::log::say;
+use crate::target::{Kind, Reached, TargetSpec, beacon};
+use std::io::Write;
+
+/// Bytes of the log's end that are shown.
+const TAIL: usize = 16 << 10;
+
+/// Shows what is known. There is no dump then: whoever looks for one must go on.
+pub(super) fn run(
+    config: &Config,
+    target: &TargetSpec,
+    reached: &Reached,
+    kernel: Result<&DeadKernel, String>,
+) -> Result<End, String> {
+    let kernel = kernel?;
+    let mut tail = Tail::default();
+    let summary = kernel.dmesg(&mut tail).map_err(|e| e.to_string())?;
+    let identity = kernel.identity();
+    let panic = summary.panic_line.as_deref();
+    let beacon = beacon::line(
+        identity.nodename.as_deref(),
+        identity.release.as_deref(),
+        panic,
+    );
+    let text = if log_is_sealed(config) {
+        String::new()
+    } else {
+        tail.text()
+    };
+    match (&target.kind, reached) {
+        (Kind::Syslog { transport, .. }, Reached::Server(addresses)) => {
+            let host = identity.nodename.as_deref().unwrap_or("-");
+            beacon::send(addresses, *transport, host, &beacon, &text).map_err(|e| e.to_string())?;
+            say!("log sent to {target}");
+        }
+        _ => {
+            say!("{beacon}");
+            if !text.is_empty() {
+                say!("---- begin of the log's tail ----");
+                text.lines().for_each(|line| say!("| {line}"));
+                say!("---- end of the log's tail ----");
+            }
+        }
+    }
+    Err("no dump: this target takes only the log".into())
+}
+
+/// The last bytes of what is written.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    /// From the first whole line on.
+    fn text(&self) -> String {
+        let from = self.0.len().saturating_sub(TAIL);
+        let bytes = self.0.get(from..).unwrap_or_default();
+        let text = String::from_utf8_lossy(bytes);
+        match text.split_once('\n') {
+            Some((_, rest)) if from > 0 => rest.to_owned(),
+            _ => text.into_owned(),
+        }
+    }
+}
+
+impl Write for Tail {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let last = bytes.len().saturating_sub(TAIL + 1);
+        self.0
+            .extend_from_slice(bytes.get(last..).unwrap_or_default());
+        if self.0.len() > 4 * TAIL {
+            self.0.drain(..self.0.len() - TAIL - 1);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_bounded_and_begins_with_a_whole_line() {
+        let mut tail = Tail::default();
+        for n in 0..100_000 {
+            writeln!(tail, "line {n}").unwrap();
+        }
+        let text = tail.text();
+        assert!(
+            text.len() <= TAIL && tail.0.len() <= 4 * TAIL,
+            "{}",
+            text.len()
+        );
+        assert!(text.starts_with("line ") && text.ends_with("line 99999\n"));
+        let mut short = Tail::default();
+        short.write_all(b"a\nb").unwrap();
+        assert_eq!(short.text(), "a\nb");
+    }
+}

@@ -1,0 +1,180 @@
+//! The capture: directory, report "started", the dead kernel's log, then its memory.
+
+mod evidence;
+mod log;
+mod memory;
+
+use super::mount::{reached_fact, spec};
+use super::names::{Names, REPORT};
+use super::report::report_fact;
+use super::seal::{Seal, log_is_sealed};
+use super::{Context, End, access, load, load_plan, store};
+use crate::config::Config;
+use crate::dump::{self, DeadKernel};
+use crate::init::log::say;
+use crate::report::{Outcome, Report, Status, bounded};
+use crate::target::{Place, Reached, TargetSpec, dir_name};
+use std::path::Path;
+use std::time::Instant;
+
+const VMCORE_FILE: &str = "/proc/vmcore";
+
+pub(super) fn run(context: &Context) -> Result<End, String> {
+    let config = load_plan()?.config;
+    let target = spec(&config.targets, context.target)?;
+    let reached: Reached = load(&reached_fact(context.target))?;
+    let earlier: Option<Report> = load(&report_fact(context.target))
+        .ok()
+        .filter(|_| context.careful);
+    context.progress(0, 0);
+
+    let opening = Instant::now();
+    let kernel = DeadKernel::open(Path::new(VMCORE_FILE), !context.careful);
+    if !target.holds_files() {
+        return evidence::run(&config, target, &reached, kernel.as_ref().map_err(unusable));
+    }
+    let seal = Seal::of(&config)?;
+    let mut report = begin(&config, target, kernel.as_ref().ok());
+    report.phase("open", opening);
+    let connecting = Instant::now();
+    let access = access::of(&config, context);
+    let dir = directory(target, &reached, &access, &report, earlier.as_ref())?;
+    let dir = dir.as_ref();
+    report.phase("connect", connecting);
+    report.at(dir);
+    save(context, dir, &report)?;
+
+    let capture = Capture {
+        context,
+        config: &config,
+        dir,
+        names: Names::of(
+            !dir.manners().any_offset,
+            seal.is_some(),
+            log_is_sealed(&config),
+        ),
+        seal: seal.as_ref(),
+    };
+    let outcome = match &kernel {
+        Ok(kernel) => {
+            capture.save_dmesg(kernel, &mut report, earlier.as_ref());
+            save(context, dir, &report)?;
+            context.progress(0, 0);
+            if context.log_only {
+                log_alone(&report)
+            } else {
+                capture.save_vmcore(kernel, &mut report)
+            }
+        }
+        Err(e) => {
+            context.strike(100);
+            Outcome {
+                status: Status::Failed,
+                reason: Some(bounded(&unusable(e))),
+            }
+        }
+    };
+    report.outcome = outcome;
+    save(context, dir, &report)?;
+    context.result(
+        report.outcome.status,
+        report.pages.kept,
+        report.bytes,
+        &report.dir,
+    );
+    let reason = report.outcome.reason.unwrap_or_default();
+    match report.outcome.status {
+        Status::Complete => Ok(End::Done),
+        Status::Failed if context.log_only => Ok(End::Done),
+        Status::Partial => Ok(End::Partial(reason)),
+        Status::Started | Status::Failed => Err(reason),
+    }
+}
+
+/// Why there is nothing to dump.
+fn unusable(error: &dump::DumpError) -> String {
+    if Path::new(VMCORE_FILE).exists() {
+        return format!("cannot read {VMCORE_FILE}: {error}");
+    }
+    format!(
+        "there is no {VMCORE_FILE}: this kernel was not started by a panic, or has no CONFIG_PROC_VMCORE"
+    )
+}
+
+/// What a directory with the log and nothing else says.
+fn log_alone(report: &Report) -> Outcome {
+    let reason = if report.files.is_empty() {
+        "another target has the dump, and the log could not be saved here"
+    } else {
+        "another target has the dump, here is only the log"
+    };
+    Outcome {
+        status: Status::Failed,
+        reason: Some(reason.into()),
+    }
+}
+
+/// The report as far as it is known before anything is written.
+fn begin(config: &Config, target: &TargetSpec, kernel: Option<&DeadKernel>) -> Report {
+    let mut report = Report {
+        target: target.to_string(),
+        boot_id: config.boot_id.clone(),
+        machine_id: config.machine_id.clone(),
+        level: config.level,
+        compression: config.compress,
+        ..Report::default()
+    };
+    if let Some(kernel) = kernel {
+        let identity = kernel.identity();
+        let text = |t: &Option<String>| t.as_deref().map(bounded);
+        report.host = text(&identity.nodename);
+        report.kernel_release = text(&identity.release);
+        report.build_id = text(&identity.build_id);
+        report.crash_time = identity.crash_time;
+        kernel.warnings().iter().for_each(|w| report.warn(w));
+    }
+    report
+}
+
+/// The directory of the attempt before, or a new one.
+fn directory(
+    target: &TargetSpec,
+    reached: &Reached,
+    access: &crate::target::Access,
+    report: &Report,
+    earlier: Option<&Report>,
+) -> Result<Box<dyn Place>, String> {
+    if let Some(earlier) = earlier.filter(|earlier| !earlier.dir.is_empty()) {
+        let opened = reached.open(target, access, &earlier.dir);
+        return opened.map_err(|e| e.to_string());
+    }
+    let name = dir_name(
+        report.host.as_deref(),
+        report.crash_time,
+        report.boot_id.as_deref(),
+    );
+    reached
+        .create(target, access, &name)
+        .map_err(|e| e.to_string())
+}
+
+/// Puts the report where the report step finds it and, as long as nothing has ended, beside the dump.
+fn save(context: &Context, dir: &dyn Place, report: &Report) -> Result<(), String> {
+    store(&report_fact(context.target), report)?;
+    let json = report.to_json().map_err(|e| e.to_string())?;
+    match dir.replace(REPORT, json.as_bytes()) {
+        // A full disk must not hide what was reached; the report step tries again.
+        Err(e) if report.outcome.status != Status::Started => say!("warning: {e}"),
+        done => done.map_err(|e| e.to_string())?,
+    }
+    Ok(())
+}
+
+/// What the parts of a capture share.
+struct Capture<'a> {
+    context: &'a Context,
+    config: &'a Config,
+    dir: &'a dyn Place,
+    names: Names,
+    seal: Option<&'a Seal>,
+}
