@@ -55,6 +55,8 @@ pub struct Contents<'a> {
     pub options: &'a Options,
     /// Firmware.
     pub firmware: &'a Firmware,
+    /// Files below `/etc/baredump` that nobody else may read: keys, and what the host's network is like.
+    pub private: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// Puts the archive together.
@@ -70,6 +72,9 @@ pub fn assemble(contents: Contents<'_>) -> Result<Archive, ImageError> {
     archive.char_device("dev/console", 0o600, 5, 1)?;
     archive.file("init", 0o755, contents.binary)?;
     archive.file(CONFIG_FILE, 0o600, contents.config.into_bytes())?;
+    for (name, bytes) in contents.private {
+        archive.file(&format!("etc/baredump/{name}"), 0o600, bytes)?;
+    }
     archive.file(
         RELEASE_FILE,
         0o644,
@@ -209,12 +214,17 @@ mod tests {
             modules: &modules,
             options: &options,
             firmware: &firmware,
+            private: vec![("ssh_key", b"secret".to_vec())],
         })
     }
 
     #[test]
     fn contents() {
         let archive = archive("a=1 b=\"x y\"").unwrap();
+        assert_eq!(
+            archive.file_bytes("etc/baredump/ssh_key"),
+            Some(b"secret".as_slice())
+        );
         let list = String::from_utf8(archive.file_bytes(MODULE_LIST).unwrap().to_vec()).unwrap();
         assert_eq!(
             list,

@@ -15,7 +15,7 @@ use initramfs::modules::{self, Closure, Index, Options, Resolved, Wishes};
 use initramfs::strip::strip;
 
 use super::wanted::{self, Wanted};
-use super::{host, say};
+use super::{host, private, say};
 
 const CONFIG: &str = "/etc/baredump.toml";
 const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
@@ -81,6 +81,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let config_path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let (config, config_text) = wanted::config(config_path, args.config.is_some(), &args.target)?;
     let mut wanted = Wanted::named(&args.module, &args.filesystem);
+    wanted.serve(&config);
+    let private = private::files(&config)?;
     if !args.no_probe {
         config
             .targets
@@ -121,6 +123,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         modules: &closure,
         options: &options,
         firmware: &firmware,
+        private,
     })?;
     let choice = choose(args, kernel_config.as_ref(), &release);
     let bytes = image::pack(&archive, choice.compression)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use baredump::config::{Config, RawConfig, Value};
-use baredump::target::{self, TargetSpec};
+use baredump::target::{self, Kind, TargetSpec};
 use initramfs::{ext4, sysfs};
 
 /// Modules and file systems, each once.
@@ -81,6 +81,32 @@ impl Wanted {
             .iter()
             .for_each(|name| push(&mut wanted.filesystems, name));
         wanted
+    }
+
+    /// Adds what the targets need on every machine.
+    pub(super) fn serve(&mut self, config: &Config) {
+        for target in &config.targets {
+            match &target.kind {
+                Kind::Nfs { options, .. } => {
+                    push(&mut self.filesystems, "nfs");
+                    let three = options.vers.as_deref() == Some("3");
+                    // The versions are modules of their own, which the kernel would ask modprobe for.
+                    if options.vers.is_none() || three {
+                        self.optional.insert("nfsv3".into());
+                    }
+                    if !three {
+                        self.optional.insert("nfsv4".into());
+                    }
+                }
+                Kind::Virtiofs { .. } => push(&mut self.filesystems, "virtiofs"),
+                _ => {}
+            }
+        }
+        if config.targets.iter().any(TargetSpec::needs_network) || !config.fence_kdump.is_empty() {
+            // What DHCP listens on, and IPv6 where it is a module.
+            self.optional
+                .extend(["af_packet", "ipv6"].map(str::to_owned));
+        }
     }
 
     /// Adds what the target needs on this machine.

@@ -13,6 +13,7 @@ const WANTS: &[(&str, &[&str])] = &[
     ("virtio_blk", &["virtio_pci"]),
     ("virtio_scsi", &["virtio_pci"]),
     ("virtio_net", &["virtio_pci"]),
+    ("virtiofs", &["virtio_pci"]),
 ];
 
 /// Drivers below these folders find controllers; the disks behind them need one more driver, which udev would load.

@@ -149,7 +149,7 @@ fn list_files(report: &mut Report, names: &Names, dir: &dyn Place) {
             .iter()
             .find(|f| f.name == name && f.bytes == bytes)
             .cloned();
-        report.files.push(found.unwrap_or_else(|| FileEntry {
+        report.files.push(found.unwrap_or(FileEntry {
             name,
             bytes,
             crc32: None,

@@ -207,7 +207,7 @@ mod tests {
         let mount = tempfile::tempdir().unwrap();
         let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
         let mut report = Report::default();
-        let mut room = |report: &mut Report| make_room(&dir, &plain(), report);
+        let room = |report: &mut Report| make_room(&dir, &plain(), report);
         assert_eq!(room(&mut report), "vmcore-incomplete");
         dir.replace("vmcore-incomplete", b"half").unwrap();
         // A directory in the way: the rename fails.

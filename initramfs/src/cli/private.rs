@@ -1,0 +1,133 @@
+//! Keys and certificates that the targets need, checked before they go into the image: at the crash it is too late.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use baredump::config::Config;
+use baredump::target::{Kind, TargetSpec};
+
+/// A file of the image below `/etc/baredump`, and its bytes.
+pub(super) type Private = (&'static str, Vec<u8>);
+
+/// Larger files are no keys.
+const LARGEST: u64 = 1 << 20;
+/// Bytes of the seed: what the kernel's generator takes.
+const SEED: usize = 512;
+
+/// What the targets need, and a seed where something is encrypted: early in a capture kernel there is little that is random.
+pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
+    let mut files = Vec::new();
+    for target in &config.targets {
+        match &target.kind {
+            Kind::Sftp { .. } => ssh(config, target, &mut files)?,
+            Kind::S3 { .. } => one(
+                &mut files,
+                "s3_credentials",
+                needed(target, "s3_credentials", config.s3_credentials.as_deref())?,
+            )?,
+            _ => {}
+        }
+        let tls = match &target.kind {
+            Kind::Http { tls, .. } => *tls,
+            Kind::S3 { endpoint, .. } => {
+                endpoint.as_deref().is_none_or(|e| e.starts_with("https:"))
+            }
+            _ => false,
+        };
+        if tls {
+            one(
+                &mut files,
+                "ca.pem",
+                needed(target, "ca", config.ca.as_deref())?,
+            )?;
+        }
+    }
+    if !config.recipients.is_empty() {
+        baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::msg)?;
+    }
+    if !files.is_empty() || !config.recipients.is_empty() {
+        files.push(("seed", seed()?));
+    }
+    Ok(files)
+}
+
+fn ssh(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result<()> {
+    let key = needed(target, "ssh_key", config.ssh_key.as_deref())?;
+    let known_hosts = needed(target, "ssh_known_hosts", config.ssh_known_hosts.as_deref())?;
+    one(files, "ssh_key", key)?;
+    one(files, "known_hosts", known_hosts)?;
+    match &config.ssh_certificate {
+        Some(certificate) => one(files, "ssh_cert", certificate),
+        None => Ok(()),
+    }
+}
+
+fn needed<'a>(target: &TargetSpec, key: &str, path: Option<&'a Path>) -> Result<&'a Path> {
+    path.with_context(|| {
+        format!("target {target} needs a file that the configuration does not name: set `{key}`")
+    })
+}
+
+fn one(files: &mut Vec<Private>, name: &'static str, path: &Path) -> Result<()> {
+    if files.iter().any(|(other, _)| *other == name) {
+        return Ok(());
+    }
+    files.push((name, read(path)?));
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let shown = || path.display().to_string();
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(shown)?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .with_context(shown)?;
+    if bytes.len() as u64 > LARGEST {
+        bail!("{} is larger than 1 MiB and no key or certificate", shown());
+    }
+    Ok(bytes)
+}
+
+fn seed() -> Result<Vec<u8>> {
+    let source = PathBuf::from("/dev/urandom");
+    let mut seed = vec![0; SEED];
+    let read = File::open(&source).and_then(|mut file| file.read_exact(&mut seed));
+    read.with_context(|| source.display().to_string())?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_a_target_needs_must_be_named_and_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        fs::write(path("key"), "K").unwrap();
+        fs::write(path("hosts"), "H").unwrap();
+        let config = |more: &str| {
+            let text = format!("targets = [\"sftp://u@h/d\"]\n{more}");
+            Config::from_toml_strict(&text).unwrap()
+        };
+        let error = |more: &str| format!("{:#}", files(&config(more)).unwrap_err());
+        assert!(error("").contains("`ssh_key`"), "{}", error(""));
+        let key = format!("ssh_key = {:?}\n", path("key"));
+        assert!(error(&key).contains("`ssh_known_hosts`"));
+        let missing = format!("{key}ssh_known_hosts = {:?}\n", path("none"));
+        assert!(error(&missing).contains("none"));
+        let whole = format!("{key}ssh_known_hosts = {:?}\n", path("hosts"));
+        let found = files(&config(&whole)).unwrap();
+        assert_eq!(
+            found[..2],
+            [("ssh_key", b"K".to_vec()), ("known_hosts", b"H".to_vec())]
+        );
+        assert_eq!((found[2].0, found[2].1.len()), ("seed", SEED));
+        let plain = Config::from_toml_strict("targets = [\"file:/dev/vda:/\"]").unwrap();
+        assert!(files(&plain).unwrap().is_empty());
+    }
+}
