@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// One line that names host, release and the class of the panic, without anything that the log alone knows.
 pub fn line(host: Option<&str>, release: Option<&str>, panic: Option<&str>) -> String {
     format!(
-        "baredump: kernel crash on {}, release {}: {}",
+        "kernel crash on {}, release {}: {}",
         host.unwrap_or("an unknown host"),
         release.unwrap_or("unknown"),
         class(panic.unwrap_or_default())
@@ -187,10 +187,7 @@ mod tests {
     fn the_beacon_tells_nothing_of_the_log() {
         let panic = "[  1.0] Kernel panic - not syncing: Fatal exception: secret=hunter2";
         let text = line(Some("h"), Some("6.1"), Some(panic));
-        assert_eq!(
-            text,
-            "baredump: kernel crash on h, release 6.1: fatal exception"
-        );
+        assert_eq!(text, "kernel crash on h, release 6.1: fatal exception");
         assert!(line(None, None, None).ends_with("no panic line found"));
     }
 

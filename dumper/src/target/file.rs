@@ -120,6 +120,11 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// Whether a server is behind it.
+    pub fn is_remote(&self) -> bool {
+        self.fs.starts_with("nfs")
+    }
+
     /// The directory for dumps below it. What NFS mounts is that directory.
     pub(super) fn path_of<'a>(&self, spec: &'a TargetSpec) -> &'a str {
         match &spec.kind {

@@ -5,7 +5,7 @@ use super::Capture;
 use crate::dump::DeadKernel;
 use crate::init::log::say;
 use crate::report::{FileEntry, Report, bounded};
-use crate::target::Sequence;
+use crate::target::{Sequence, beacon};
 use std::io::{BufWriter, Write};
 use std::time::Instant;
 
@@ -63,8 +63,12 @@ impl Capture<'_> {
             report.warn(&warning);
         }
         let (bytes, crc32) = sum.sum();
+        let panic = summary.panic_line.as_deref().map(bounded);
+        let host = report.host.as_deref();
+        let beacon = beacon::line(host, report.kernel_release.as_deref(), panic.as_deref());
+        say!("{beacon}");
         if !sealed {
-            report.panic_line = summary.panic_line.as_deref().map(bounded);
+            report.panic_line = panic;
         }
         pending.commit().map_err(|e| e.to_string())?;
         report.file(FileEntry::new(name, bytes, Some(crc32)));
