@@ -8,6 +8,7 @@ usage: baredump dump [OPTIONS] VMCORE DUMPFILE   filter and compress a vmcore
        baredump dmesg VMCORE [OUT]               print the dead kernel's log
        baredump info FILE [--json]               what a vmcore or a dump holds
        baredump rearrange [FLATFILE] DUMPFILE    restore the file of a flattened stream
+       baredump recover DEVICE DIR               take the dump from a claimed partition
        baredump verify DUMP                      check a dump: structure, bitmaps, every page
        baredump OPTIONS... VMCORE DUMPFILE       as makedumpfile (also when called by that name)
 
@@ -113,6 +114,20 @@ a dump that says it is incomplete.
   -h, --help               this text
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
+";
+
+/// `baredump recover --help`.
+pub(super) const RECOVER: &str = "\
+usage: baredump recover [OPTIONS] DEVICE DIR
+
+Takes the dump that a capture wrote to DEVICE, a partition that was claimed with 'baredumpctl claim', and makes
+a directory of it below DIR, as on any other target. Every block is checked. What was interrupted or
+does not hold keeps its incomplete name. The partition is then free for the next dump.
+
+  -k, --keep               leave the dump where it is, or read one once more that was taken
+  -h, --help               this text
+
+exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump recovered
 ";
 
 /// `baredump verify --help`.

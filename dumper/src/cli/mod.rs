@@ -12,6 +12,7 @@ mod info;
 mod options;
 mod output;
 mod rearrange;
+mod recover;
 mod verify;
 
 use std::ffi::OsString;
@@ -76,7 +77,8 @@ fn native(args: Vec<OsString>) -> Done {
     let mut args = args.into_iter();
     let Some(verb) = args.next() else {
         return Err(Failure::Usage(
-            "what should be done is missing: dump, dmesg, info, rearrange or verify".into(),
+            "what should be done is missing: dump, dmesg, info, rearrange, recover or verify"
+                .into(),
         ));
     };
     let rest: Vec<OsString> = args.collect();
@@ -85,13 +87,14 @@ fn native(args: Vec<OsString>) -> Done {
         Some("dmesg") => dmesg::run(rest),
         Some("info") => info::run(rest),
         Some("rearrange") => rearrange::run(rest),
+        Some("recover") => recover::run(rest),
         Some("verify") => verify::run(rest),
         Some("help" | "-h" | "--help") => print(help::TOP),
         Some("-V" | "-v" | "--version" | "version") => {
             print(concat!("baredump ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         _ => Err(Failure::Usage(format!(
-            "unknown command '{}': there are dump, dmesg, info, rearrange and verify",
+            "unknown command '{}': there are dump, dmesg, info, rearrange, recover and verify",
             verb.to_string_lossy()
         ))),
     }

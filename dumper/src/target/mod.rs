@@ -11,6 +11,7 @@ mod name;
 mod nfs;
 mod place;
 pub mod probe;
+pub mod raw;
 mod reached;
 mod spec;
 mod superblock;
