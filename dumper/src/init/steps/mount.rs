@@ -4,7 +4,9 @@ use super::{Context, End, RUN, load_plan, network, store};
 use crate::config::Config;
 use crate::init::log::say;
 use crate::net;
-use crate::target::{Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, raw, wait_for_device};
+use crate::target::{
+    Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, raw, wait_for_device,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Instant;
