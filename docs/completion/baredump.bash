@@ -15,7 +15,7 @@ _baredump() {
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words="-h --help -V --version $dump $foreign" ;;
-        *) words='dump dmesg info rearrange verify' ;;
+        *) words='dump dmesg info rearrange recover verify' ;;
         esac
     else
         case $verb:$prev in
@@ -30,6 +30,7 @@ _baredump() {
         -*:*) [[ $cur != -* ]] || words="$dump $foreign" ;;
         dmesg:*) [[ $cur != -* ]] || words='--raw --json --no-caller --partial -h --help' ;;
         verify:*) [[ $cur != -* ]] || words='-h --help' ;;
+        recover:*) [[ $cur != -* ]] || words='-k --keep -h --help' ;;
         rearrange:*) [[ $cur != -* ]] || words='-f --force -h --help' ;;
         info:*) [[ $cur != -* ]] || words='--json -h --help' ;;
         esac
