@@ -18,14 +18,20 @@ pub mod cli;
 pub mod compress;
 pub mod config;
 pub mod dump;
+pub mod entropy;
 pub mod filter;
 pub mod format;
 pub mod init;
 pub mod kernel;
+pub mod manifest;
 pub mod net;
 mod procfs;
 pub mod progress;
 pub mod report;
+#[cfg(feature = "age")]
+pub mod seal;
+#[cfg(not(feature = "age"))]
+#[path = "seal/without.rs"]
 pub mod seal;
 pub mod sys;
 pub mod target;

@@ -4,3 +4,4 @@
 pub mod kexec;
 pub mod map;
 pub mod process;
+pub mod random;

@@ -2,9 +2,11 @@
 
 use super::{Context, End, Plan, cmdline, modules, store};
 use crate::config::Config;
+use crate::entropy;
 use crate::init::log::say;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 const FILE: &str = "/etc/baredump.toml";
 
@@ -16,6 +18,11 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     };
     let (config, mut warnings) = Config::load(text.as_deref(), &cmdline());
     warnings.extend(unreadable);
+    // Before anything asks for a key.
+    let seed = Path::new(entropy::SEED);
+    if seed.exists() {
+        warnings.extend(entropy::seed(seed).err().map(|e| e.to_string()));
+    }
     for warning in &warnings {
         say!("warning: {warning}");
     }
