@@ -27,6 +27,8 @@ const ARM64: &[Tool] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("qemu-aarch64-static", "qemu-user-static"),
 ];
+/// What the tests need on top.
+const TESTS: &[Tool] = &[("age", "age")];
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
 /// The header by which the C headers for arm64 are known, and their package: the compiler only recommends it.
@@ -56,10 +58,11 @@ pub(crate) enum Need {
 /// [`Stop`] with the one command to run when this user cannot install packages.
 pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     step("host programs");
-    let (arm64, full) = (need >= Need::Tests, need >= Need::Full);
+    let (tests, full) = (need >= Need::Tests, need >= Need::Full);
     let wanted = HOST
         .iter()
-        .chain(if arm64 { ARM64 } else { &[] })
+        .chain(if tests { ARM64 } else { &[] })
+        .chain(if tests { TESTS } else { &[] })
         .chain(if full { FULL } else { &[] });
     let mut packages: Vec<_> = wanted
         .filter(|(tool, _)| qemu::find_tool(tool).is_err())
@@ -75,7 +78,7 @@ pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     {
         packages.push("python3-venv");
     }
-    if arm64 && !Path::new(ARM64_HEADERS.0).exists() {
+    if tests && !Path::new(ARM64_HEADERS.0).exists() {
         packages.push(ARM64_HEADERS.1);
     }
     packages.dedup();
@@ -86,7 +89,7 @@ pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     }
     rust_parts(
         sh,
-        if arm64 {
+        if tests {
             &[TARGET, TARGET_ARM64]
         } else {
             &[TARGET]
@@ -126,7 +129,7 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     say(&format!("installing {list}"));
     let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
     cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
-    for (tool, package) in [HOST, ARM64, FULL]
+    for (tool, package) in [HOST, ARM64, TESTS, FULL]
         .into_iter()
         .flatten()
         .filter(|(_, package)| packages.contains(package))

@@ -83,6 +83,17 @@ fn offline(sh: &Shell, lab: &Lab, full: bool, summary: &mut Summary) {
         Ok("no warning".into())
     });
     unit_tests(sh, summary);
+    summary.check("age", || {
+        step("the stock program age on what we encrypt, and ours on what it does");
+        cmd!(
+            sh,
+            "cargo test --quiet --package tests --test age --locked -- --ignored"
+        )
+        .quiet()
+        .ignore_stdout()
+        .run()?;
+        Ok("both ways".into())
+    });
 }
 
 /// Unit, property, offline and command-line tests; each of them counts.

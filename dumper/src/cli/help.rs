@@ -8,8 +8,8 @@ usage: baredump dump [OPTIONS] VMCORE DUMPFILE   filter and compress a vmcore
        baredump dmesg VMCORE [OUT]               print the dead kernel's log
        baredump info FILE [--json]               what a vmcore or a dump holds
        baredump rearrange [FLATFILE] DUMPFILE    restore the file of a flattened stream
-       baredump recover DEVICE DIR               take the dump from a claimed partition
-       baredump verify DUMP                      check a dump: structure, bitmaps, every page
+       baredump decrypt FILE|DIR -i IDENTITY     decrypt a dump and restore its file
+       baredump verify DUMP|DIR                  check a dump: structure, bitmaps, every page; or all files of a capture
        baredump OPTIONS... VMCORE DUMPFILE       as makedumpfile (also when called by that name)
 
 VMCORE is /proc/vmcore in a capture kernel, or an ELF vmcore file. DUMP is a kdump-compressed file,
@@ -116,27 +116,38 @@ a dump that says it is incomplete.
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
 ";
 
-/// `baredump recover --help`.
-pub(super) const RECOVER: &str = "\
-usage: baredump recover [OPTIONS] DEVICE DIR
+/// `baredump decrypt --help`.
+#[cfg(feature = "age")]
+pub(super) const DECRYPT: &str = "\
+usage: baredump decrypt FILE -i IDENTITY [-f] [-o OUT]
+       baredump decrypt DIR -i IDENTITY [-f] [-o OUTDIR]
 
-Takes the dump that a capture wrote to DEVICE, a partition that was claimed with 'baredumpctl claim', and makes
-a directory of it below DIR, as on any other target. Every block is checked. What was interrupted or
-does not hold keeps its incomplete name. The partition is then free for the next dump.
+Decrypts a FILE that was encrypted to age recipients, or every *.age of a DIR. A flattened stream is restored
+on the way, so vmcore.flat.age becomes vmcore. The file is written beside FILE, without .age.
+A file that is cut off or was changed gives what comes before, as OUT-incomplete.
 
-  -k, --keep               leave the dump where it is, or read one once more that was taken
+  -i, --identity IDENTITY  the private key: a file as age-keygen writes it
+  -o, --output OUT         write this file, or into this directory; with '-' decrypted only, to standard output
+  -f, --force              replace files that exist
   -h, --help               this text
 
-exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump recovered
+A key pair is made on a machine that is kept safe, not on the one whose dumps are encrypted:
+'age-keygen -o key.txt' writes the private key and prints the public one, age1..., which belongs
+into /etc/baredump.toml as recipients = [\"age1...\"]. The private key never leaves key.txt.
+
+exit codes: 0 complete, 1 failed, 2 usage or unusable input (also the wrong private key), 3 partial file kept as OUT-incomplete
 ";
 
 /// `baredump verify --help`.
 pub(super) const VERIFY: &str = "\
 usage: baredump verify DUMP
+       baredump verify DIR
 
 Checks a kdump-compressed file: headers, bitmaps, page descriptors, and that every page decompresses.
+Of the DIR of a capture first every file that its report.json lists: that it is there, its size and its CRC-32.
+Files that are not listed are named. Encrypted ones are checked as they are.
 
   -h, --help               this text
 
-exit codes: 0 everything holds, 1 the first fault is named, 2 usage
+exit codes: 0 everything holds, 1 a fault is named, 2 usage, 3 everything holds, but the dump of DIR is partial
 ";

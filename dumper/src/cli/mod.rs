@@ -3,6 +3,8 @@
 //! Exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump written. In the makedumpfile-compatible form 0 and 1
 //! only, as there, and 2 for VMCOREINFO of another kernel.
 
+#[cfg(feature = "age")]
+mod decrypt;
 mod dmesg;
 mod dump;
 mod files;
@@ -12,8 +14,8 @@ mod info;
 mod options;
 mod output;
 mod rearrange;
-mod recover;
 mod verify;
+mod verify_dir;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -77,7 +79,7 @@ fn native(args: Vec<OsString>) -> Done {
     let mut args = args.into_iter();
     let Some(verb) = args.next() else {
         return Err(Failure::Usage(
-            "what should be done is missing: dump, dmesg, info, rearrange, recover or verify"
+            "what should be done is missing: dump, dmesg, info, rearrange, decrypt or verify"
                 .into(),
         ));
     };
@@ -87,14 +89,19 @@ fn native(args: Vec<OsString>) -> Done {
         Some("dmesg") => dmesg::run(rest),
         Some("info") => info::run(rest),
         Some("rearrange") => rearrange::run(rest),
-        Some("recover") => recover::run(rest),
+        #[cfg(feature = "age")]
+        Some("decrypt") => decrypt::run(rest),
+        #[cfg(not(feature = "age"))]
+        Some("decrypt") => Err(Failure::Usage(
+            "this baredump was built without age: use 'age -d' and 'baredump rearrange'".into(),
+        )),
         Some("verify") => verify::run(rest),
         Some("help" | "-h" | "--help") => print(help::TOP),
         Some("-V" | "-v" | "--version" | "version") => {
             print(concat!("baredump ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         _ => Err(Failure::Usage(format!(
-            "unknown command '{}': there are dump, dmesg, info, rearrange, recover and verify",
+            "unknown command '{}': there are dump, dmesg, info, rearrange, decrypt and verify",
             verb.to_string_lossy()
         ))),
     }

@@ -2,10 +2,11 @@
 
 use super::files::names;
 use super::options::Simple;
-use super::{Done, Failure, help, print};
+use super::{Done, Failure, help, print, verify_dir};
 use crate::dump::{self, Observer, Opened};
 use crate::progress::Terminal;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub(super) fn run(args: Vec<OsString>) -> Done {
     let args = Simple::parse(args, false)?;
@@ -14,12 +15,20 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     }
     if args.files.is_empty() {
         return Err(Failure::Usage(
-            "expected DUMP, or the parts of a split one".into(),
+            "expected DUMP, the parts of a split one, or the DIR of a capture".into(),
         ));
     }
-    let name = names(&args.files);
+    match args.files.as_slice() {
+        [dir] if dir.is_dir() => verify_dir::run(dir),
+        files => dump_files(files),
+    }
+}
+
+/// A dump, or the parts of a split one.
+pub(super) fn dump_files(files: &[PathBuf]) -> Done {
+    let name = names(files);
     let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{name}: {e}"));
-    let Opened::Dump(dump) = dump::open(&args.files).map_err(|e| failed(&e))? else {
+    let Opened::Dump(dump) = dump::open(files).map_err(|e| failed(&e))? else {
         return Err(failed(
             &"an ELF vmcore, whose pages have no checks: only dumps are verified",
         ));

@@ -11,9 +11,7 @@ mod name;
 mod nfs;
 mod place;
 pub mod probe;
-pub mod raw;
 mod reached;
-mod signature;
 mod spec;
 mod superblock;
 
@@ -26,5 +24,4 @@ pub use name::{dir_name, utc};
 pub use nfs::Export;
 pub use place::{Manners, Pending, Place, Sequence};
 pub use reached::{Access, Reached};
-pub use signature::occupant;
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};

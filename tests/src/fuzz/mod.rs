@@ -5,6 +5,7 @@
 mod files;
 mod input;
 mod memory;
+mod served;
 mod tables;
 
 pub use input::Patched;
@@ -54,6 +55,8 @@ pub const TARGETS: &[Target] = &[
         memory::struct_pages_seeds,
     ),
     target("printk", memory::printk, memory::printk_seeds),
+    target("age", served::age, served::age_seeds),
+    target("report", served::report, served::report_seeds),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {

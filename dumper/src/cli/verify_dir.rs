@@ -1,0 +1,158 @@
+//! `baredump verify DIR`: the files of a capture against its report, then the dump.
+
+use super::verify::dump_files;
+use super::{Done, Failure, print};
+use crate::manifest::{self, Manifest, checksum};
+use crate::report::{FileEntry, Status};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read at once.
+const BUFFER: usize = 256 << 10;
+/// Files that are named because no report lists them.
+const MAX_STRANGERS: usize = 64;
+
+pub(super) fn run(dir: &Path) -> Done {
+    let report = dir.join(manifest::NAME);
+    let manifest = read(&report)?;
+    let mut faults = 0;
+    for entry in &manifest.files {
+        let verdict = judge(&dir.join(&entry.name), entry);
+        faults += usize::from(verdict.is_err());
+        say(dir, &entry.name, &verdict.unwrap_or_else(|fault| fault))?;
+    }
+    for name in strangers(dir, &manifest)? {
+        say(dir, &name, "not listed in report.json")?;
+    }
+    let dumps = dumps(dir, &manifest);
+    if faults > 0 {
+        return Err(Failure::Failed(format!(
+            "{}: {faults} of {} files are missing or changed",
+            dir.display(),
+            manifest.files.len()
+        )));
+    }
+    if !dumps.is_empty() {
+        dump_files(&dumps)?;
+    }
+    ended(&report, &manifest)
+}
+
+fn read(report: &Path) -> Result<Manifest, Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::Failed(format!("{}: {e}", report.display()));
+    let file = open(report).map_err(|e| failed(&e))?;
+    let mut text = Vec::new();
+    let read = file.take(manifest::MAX + 1).read_to_end(&mut text);
+    read.map_err(|e| failed(&e))?;
+    Manifest::parse(&text).map_err(|e| failed(&e))
+}
+
+/// Opens a regular file, and nothing that a link leads to.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = file.map_err(|e| match e.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("a symbolic link, which no capture makes"),
+        _ => e,
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("no regular file")),
+    }
+}
+
+/// What holds of a file, or what is wrong with it.
+fn judge(path: &Path, entry: &FileEntry) -> Result<String, String> {
+    let file = open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => "MISSING: the report lists it".into(),
+        _ => format!("UNREADABLE: {e}"),
+    })?;
+    let unreadable = |e: io::Error| format!("UNREADABLE: {e}");
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    if bytes != entry.bytes {
+        return Err(format!(
+            "CHANGED: {bytes} bytes, the report says {}",
+            entry.bytes
+        ));
+    }
+    let Some(expected) = checksum(entry) else {
+        return Ok(format!("{bytes} bytes; its checksum is not known"));
+    };
+    let found = crc32(file).map_err(unreadable)?;
+    if found != expected {
+        return Err(format!(
+            "CHANGED: crc32 {found:08x}, the report says {expected:08x}"
+        ));
+    }
+    Ok(format!("ok: {bytes} bytes, crc32 {found:08x}"))
+}
+
+fn crc32(mut file: File) -> io::Result<u32> {
+    let (mut hasher, mut buf) = (crc32fast::Hasher::new(), vec![0; BUFFER]);
+    loop {
+        match file.read(&mut buf) {
+            Ok(0) => return Ok(hasher.finalize()),
+            Ok(got) => hasher.update(buf.get(..got).unwrap_or_default()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Some of what is beside the report and not in it.
+fn strangers(dir: &Path, manifest: &Manifest) -> Result<Vec<String>, Failure> {
+    let failed = |e: io::Error| Failure::Failed(format!("{}: {e}", dir.display()));
+    let listed: BTreeSet<_> = manifest.files.iter().map(|f| f.name.as_str()).collect();
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy();
+        if name != manifest::NAME && !listed.contains(&*name) && names.len() < MAX_STRANGERS {
+            names.push(name.into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The dump that is listed, or the parts of it; an encrypted one is none.
+fn dumps(dir: &Path, manifest: &Manifest) -> Vec<PathBuf> {
+    let names = manifest.files.iter().map(|file| file.name.as_str());
+    let dumps = names.filter(|name| name.starts_with("vmcore") && is_dump(&dir.join(name)));
+    dumps.map(|name| dir.join(name)).collect()
+}
+
+fn is_dump(path: &Path) -> bool {
+    let mut first = [0; 16];
+    let read = open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && (first.starts_with(b"KDUMP   ") || first == crate::format::flat::SIGNATURE)
+}
+
+/// What the report says of the capture itself.
+fn ended(report: &Path, manifest: &Manifest) -> Done {
+    let reason = manifest.outcome.reason.as_deref();
+    let reason = crate::report::bounded(reason.unwrap_or("no reason is given"));
+    match manifest.outcome.status {
+        Status::Complete => Ok(()),
+        Status::Partial => Err(Failure::Partial(format!(
+            "{}: the dump is partial: {reason}",
+            report.display()
+        ))),
+        Status::Failed => Err(Failure::Failed(format!(
+            "{}: there is no dump: {reason}",
+            report.display()
+        ))),
+        Status::Started => Err(Failure::Failed(format!(
+            "{}: the capture did not come to its end",
+            report.display()
+        ))),
+    }
+}
+
+fn say(dir: &Path, name: &str, text: &str) -> Done {
+    let line = format!("{}: {text}\n", dir.join(name).display());
+    print(&super::harmless(&line))
+}

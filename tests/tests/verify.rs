@@ -1,0 +1,166 @@
+//! `baredump verify DIR`: the files of a capture against its report.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use baredump::report::{FileEntry, Outcome, Report, Status};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+use tests::fake_kernel::{FakeKernel, Generation};
+use tests::programs::baredump;
+
+/// The directory of a capture.
+struct Capture {
+    dir: TempDir,
+    report: Report,
+}
+
+impl Capture {
+    fn new(status: Status) -> Self {
+        let reason = None;
+        let report = Report {
+            outcome: Outcome { status, reason },
+            ..Report::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, report }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn file(&mut self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+        let crc32 = crc32fast::hash(bytes);
+        let entry = FileEntry::new(name, bytes.len() as u64, Some(crc32));
+        self.report.file(entry);
+    }
+
+    /// Verifies: the exit code, and both outputs.
+    fn verify(&self) -> (Option<i32>, String) {
+        let json = self.report.to_json().unwrap();
+        fs::write(self.path("report.json"), json).unwrap();
+        run(&["verify", self.dir.path().to_str().unwrap()])
+    }
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(baredump());
+    let out = command.args(args).stdin(Stdio::null()).output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (out.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn has(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "no `{word}` in:\n{text}");
+    }
+}
+
+#[test]
+fn files_and_the_dump_hold() {
+    let mut capture = Capture::new(Status::Complete);
+    FakeKernel::zoo(Generation::V6_12)
+        .build()
+        .write(capture.dir.path())
+        .unwrap();
+    let [elf, dump] = ["vmcore.elf", "vmcore"].map(|name| capture.path(name));
+    let (code, text) = run(&["dump", elf.to_str().unwrap(), dump.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    fs::rename(&elf, capture.path("found")).unwrap();
+    let mut bytes = fs::read(&dump).unwrap();
+    capture.file("vmcore", &bytes);
+    capture.file("vmcore-dmesg.txt", b"text\n");
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(0), "{text}");
+    has(
+        &text,
+        &[
+            "/vmcore: ok: ",
+            "/vmcore-dmesg.txt: ok: 5 bytes, crc32 ",
+            "/found: not listed in report.json",
+            " of page data",
+        ],
+    );
+    // A fault that was written so: only the dump itself knows.
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0xff;
+    bytes.truncate(last);
+    capture.file("vmcore", &bytes);
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["/vmcore: ok: "]);
+}
+
+#[test]
+fn what_is_missing_or_changed_is_named() {
+    let mut capture = Capture::new(Status::Complete);
+    for name in ["right", "longer", "other", "gone", "link", "dir"] {
+        capture.file(name, b"text");
+    }
+    capture.file("vmcore.flat.age", b"age-encryption.org/v1\n");
+    capture.report.file(FileEntry::new("unknown", 4, None));
+    fs::write(capture.path("unknown"), b"text").unwrap();
+    fs::write(capture.path("longer"), b"text!").unwrap();
+    fs::write(capture.path("other"), b"texT").unwrap();
+    for name in ["gone", "link", "dir"] {
+        fs::remove_file(capture.path(name)).unwrap();
+    }
+    symlink(capture.path("right"), capture.path("link")).unwrap();
+    fs::create_dir(capture.path("dir")).unwrap();
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(
+        &text,
+        &[
+            "/right: ok: 4 bytes",
+            "/longer: CHANGED: 5 bytes, the report says 4",
+            "/other: CHANGED: crc32 ",
+            "/gone: MISSING",
+            "/link: UNREADABLE: a symbolic link",
+            "/dir: UNREADABLE: no regular file",
+            "/unknown: 4 bytes; its checksum is not known",
+            "/vmcore.flat.age: ok: ",
+            "5 of 8 files are missing or changed",
+        ],
+    );
+}
+
+#[test]
+fn the_outcome_is_told() {
+    for (status, code, word) in [
+        (Status::Partial, 3, "the dump is partial: no reason"),
+        (Status::Failed, 1, "there is no dump"),
+        (Status::Started, 1, "did not come to its end"),
+    ] {
+        let mut capture = Capture::new(status);
+        capture.file("vmcore-dmesg.txt", b"text\n");
+        let (found, text) = capture.verify();
+        assert_eq!(found, Some(code), "{text}");
+        has(&text, &[word, "/vmcore-dmesg.txt: ok: "]);
+    }
+}
+
+#[test]
+fn a_hostile_report_leads_nowhere() {
+    let mut capture = Capture::new(Status::Complete);
+    let (code, text) = run(&["verify", capture.dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["report.json: No such file"]);
+    capture.report.file(FileEntry::new("../x", 1, None));
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["it lists \"../x\", which is no name"]);
+    fs::remove_file(capture.path("report.json")).unwrap();
+    symlink("/dev/zero", capture.path("report.json")).unwrap();
+    let (code, text) = run(&["verify", capture.dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["report.json: a symbolic link"]);
+    fs::remove_file(capture.path("report.json")).unwrap();
+    fs::write(capture.path("report.json"), vec![b' '; 2 << 20]).unwrap();
+    let (_, text) = run(&["verify", capture.dir.path().to_str().unwrap()]);
+    has(&text, &["larger than 1 MiB"]);
+}
