@@ -2,7 +2,7 @@
 //!
 //! The library is a row of stages, in the order in which data flows through them: [`vmcore`] reads the dead kernel's memory,
 //! [`kernel`] (with [`arch`]) understands it, [`filter`] decides which pages are kept, [`compress`] shrinks them, [`mod@format`]
-//! lays them out as a kdump-compressed file and [`target`] is where that file lives. [`dump`] joins the stages, [`report`] says
+//! lays them out as a kdump-compressed file and [`target`] is where that file lives, with [`net`] when it is a server. [`dump`] joins the stages, [`report`] says
 //! what happened. [`init`] is PID 1 of the capture kernel, [`cli`] the same binary on a host.
 //!
 //! Design principles:

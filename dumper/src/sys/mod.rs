@@ -5,3 +5,4 @@ pub mod kexec;
 pub mod map;
 pub mod process;
 pub mod random;
+pub mod socket;
