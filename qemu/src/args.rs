@@ -1,5 +1,6 @@
 //! What a machine is, and the QEMU arguments for it. Pure functions; QEMU 7.2 and newer.
 
+use crate::net::{self, Nic};
 use crate::{Accel, Arch};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub struct Machine {
     pub nodes: u32,
     /// Disks; virtio's are `/dev/vda` first.
     pub drives: Vec<Drive>,
+    /// Network cards; [`crate::Vm`] takes the carrier of those that have none.
+    pub nics: Vec<Nic>,
     /// More arguments; a second `-m` adds to the first.
     pub extra: Vec<OsString>,
     /// How the guest's instructions are run.
@@ -84,6 +87,7 @@ impl Machine {
             cpus: 1,
             nodes: 0,
             drives: Vec::new(),
+            nics: Vec::new(),
             extra: Vec::new(),
             accel,
         }
@@ -104,6 +108,9 @@ impl Machine {
         args.extend(numa(self));
         for (number, drive) in self.drives.iter().enumerate() {
             args.extend(drive_args(number, drive));
+        }
+        for (number, nic) in self.nics.iter().enumerate() {
+            args.extend(net::args(number, nic));
         }
         args.extend(self.extra.iter().cloned());
         args.extend(["-kernel".into(), self.kernel.clone().into()]);

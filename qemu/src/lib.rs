@@ -9,8 +9,10 @@ pub mod accel;
 pub mod arch;
 pub mod args;
 pub mod disk;
+pub mod net;
 pub mod outcome;
 mod probe;
+mod qmp;
 mod tool;
 pub mod vm;
 
@@ -18,6 +20,7 @@ pub use accel::Accel;
 pub use arch::Arch;
 pub use args::{Bus, Drive, Machine};
 pub use disk::Disk;
+pub use net::Nic;
 pub use outcome::Outcome;
 pub use tool::{find as find_tool, run as run_tool};
 pub use vm::{Line, Vm};

@@ -1,7 +1,9 @@
 //! A running machine: its console, read line by line with deadlines, and its process, which ends with the value.
 
-use crate::{Machine, tool};
+use crate::qmp::{Listener, Qmp};
+use crate::{Machine, net, tool};
 use anyhow::{Context, Result};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +40,7 @@ pub struct Vm {
     lines: Vec<Line>,
     log: File,
     log_path: PathBuf,
+    _qmp: Option<Qmp>,
 }
 
 impl Vm {
@@ -48,7 +51,11 @@ impl Vm {
     pub fn start(machine: &Machine, log: &Path) -> Result<Self> {
         let mut file =
             File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let args = machine.args();
+        let mut args = machine.args();
+        let talk = cables(machine)?;
+        if let Some(talk) = &talk {
+            args.extend(talk.args()?.map(OsString::from));
+        }
         let shown: Vec<_> = args.iter().map(|a| a.to_string_lossy()).collect();
         let program = machine.arch.program();
         writeln!(file, "# {program} {}", shown.join(" "))?;
@@ -70,14 +77,20 @@ impl Vm {
         if let Some(errors) = child.stderr.take() {
             read_lines(errors, started, "qemu: ", sender);
         }
-        Ok(Self {
+        let mut vm = Self {
             child,
             started,
             incoming,
             lines: Vec::new(),
             log: file,
             log_path: log.to_path_buf(),
-        })
+            _qmp: None,
+        };
+        // From here on QEMU ends with the value.
+        if let Some(talk) = talk {
+            vm._qmp = Some(pull_cables(machine, talk)?);
+        }
+        Ok(vm)
     }
 
     /// The next line, the end of QEMU, or the deadline.
@@ -145,6 +158,26 @@ impl Drop for Vm {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A socket for QEMU, when there is something to be said before the machine starts.
+fn cables(machine: &Machine) -> Result<Option<Listener>> {
+    match machine.nics.iter().all(|nic| nic.carrier) {
+        true => Ok(None),
+        false => Listener::open().map(Some),
+    }
+}
+
+/// Takes the carrier of the cards that have none, and starts the machine.
+fn pull_cables(machine: &Machine, talk: Listener) -> Result<Qmp> {
+    let mut qmp = talk.accept()?;
+    for (number, nic) in machine.nics.iter().enumerate() {
+        if !nic.carrier {
+            qmp.pull(&net::name(number))?;
+        }
+    }
+    qmp.go()?;
+    Ok(qmp)
 }
 
 /// Reads a stream in its own thread until it ends.

@@ -11,7 +11,7 @@ use initramfs::modules::{self, Index, Wishes};
 use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
-use qemu::{Accel, Bus, Disk, Drive, Line, Machine, Outcome, Vm};
+use qemu::{Accel, Bus, Disk, Drive, Line, Machine, Nic, Outcome, Vm};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
@@ -56,6 +56,8 @@ pub(crate) struct Guest {
     pub(crate) config: String,
     /// Modules for the capture image; empty for one without the module that it needs.
     pub(crate) capture_modules: Vec<String>,
+    /// File systems for the capture image.
+    pub(crate) filesystems: Vec<String>,
     /// What the dump disk hangs on.
     pub(crate) bus: Bus,
     /// Size of the dump disk in MiB.
@@ -70,6 +72,8 @@ pub(crate) struct Guest {
     pub(crate) plugged: u32,
     /// Modules that the production kernel has besides those for its disks.
     pub(crate) modules: &'static [&'static str],
+    /// Network cards, of which only the capture kernel has drivers.
+    pub(crate) nics: Vec<Nic>,
     /// More arguments for QEMU.
     pub(crate) extra: Vec<OsString>,
     /// QEMU's name of the processor; none for the one with everything.
@@ -90,6 +94,7 @@ impl Default for Guest {
             capture_words: Vec::new(),
             config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
             capture_modules: vec!["virtio_blk".into()],
+            filesystems: vec!["ext4".into()],
             bus: Bus::Virtio,
             disk: 1024,
             taken: 0,
@@ -97,6 +102,7 @@ impl Default for Guest {
             capture_kernel: None,
             plugged: 0,
             modules: &[],
+            nics: Vec::new(),
             extra: Vec::new(),
             processor: None,
             limit: Duration::from_secs(150),
@@ -214,6 +220,7 @@ pub(crate) fn run(
     if guest.raw {
         machine.drives.push(raw_drive(guest, dir)?);
     }
+    machine.nics.clone_from(&guest.nics);
     machine.extra.clone_from(&guest.extra);
     machine.append = words(guest);
     let mut vm = Vm::start(&machine, &dir.join("console.log"))?;
@@ -283,14 +290,10 @@ fn capture_image(
     let (config, image) = (dir.join("baredump.toml"), dir.join("capture.img"));
     fs::write(&config, &guest.config).context("cannot write the configuration")?;
     let mut command = Command::new(&binaries.baredumpctl);
-    command.args([
-        "image",
-        "--no-probe",
-        "--filesystem",
-        "ext4",
-        "--kernel-release",
-        &kernel.release,
-    ]);
+    command.args(["image", "--no-probe", "--kernel-release", &kernel.release]);
+    for filesystem in &guest.filesystems {
+        command.arg("--filesystem").arg(filesystem);
+    }
     command.arg("--modules-dir").arg(&kernel.modules);
     command.arg("--kernel-config").arg(&kernel.config);
     // An empty directory: this machine's module options are not the guest's.

@@ -18,6 +18,7 @@ mod kexec;
 mod lab;
 mod licences;
 mod readers;
+mod servers;
 mod setup;
 mod test;
 mod tidy;

@@ -27,8 +27,25 @@ const ARM64: &[Tool] = &[
     ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("qemu-aarch64-static", "qemu-user-static"),
 ];
-/// What the tests need on top.
-const TESTS: &[Tool] = &[("age", "age")];
+/// What the servers of network targets and their stock clients need.
+const SERVERS: &[Tool] = &[
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
+    ("sftp", "openssh-client"),
+    ("ganesha.nfsd", "nfs-ganesha"),
+    ("rpcbind", "rpcbind"),
+    ("rpcinfo", "rpcbind"),
+    ("rsyslogd", "rsyslog"),
+    ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("age", "age"),
+];
+/// The part of nfs-ganesha that serves directories, and its package.
+const GANESHA_VFS: (&str, &str) = (
+    "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so",
+    "nfs-ganesha-vfs",
+);
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
 /// The header by which the C headers for arm64 are known, and their package: the compiler only recommends it.
@@ -62,7 +79,7 @@ pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     let wanted = HOST
         .iter()
         .chain(if tests { ARM64 } else { &[] })
-        .chain(if tests { TESTS } else { &[] })
+        .chain(if tests { SERVERS } else { &[] })
         .chain(if full { FULL } else { &[] });
     let mut packages: Vec<_> = wanted
         .filter(|(tool, _)| qemu::find_tool(tool).is_err())
@@ -78,8 +95,10 @@ pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
     {
         packages.push("python3-venv");
     }
-    if tests && !Path::new(ARM64_HEADERS.0).exists() {
-        packages.push(ARM64_HEADERS.1);
+    for (file, package) in [ARM64_HEADERS, GANESHA_VFS] {
+        if tests && !Path::new(file).exists() {
+            packages.push(package);
+        }
     }
     packages.dedup();
     if packages.is_empty() {
@@ -129,7 +148,7 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     say(&format!("installing {list}"));
     let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
     cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
-    for (tool, package) in [HOST, ARM64, TESTS, FULL]
+    for (tool, package) in [HOST, ARM64, SERVERS, FULL]
         .into_iter()
         .flatten()
         .filter(|(_, package)| packages.contains(package))

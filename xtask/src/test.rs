@@ -7,7 +7,7 @@ use crate::fetch::{self, Kernel, SERIES};
 use crate::lab::{Lab, say, step};
 use crate::setup::Need;
 use crate::vm::{self, Bench, Row, Scenario};
-use crate::{Stop, build, compare, full, licences, setup, tidy};
+use crate::{Stop, build, compare, full, licences, servers, setup, tidy};
 use anyhow::{Context, Result, bail};
 use qemu::Accel;
 use std::time::Instant;
@@ -27,10 +27,16 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
         .filter(|scenario| wanted(scenario.name, names))
         .collect();
     let sessions = if full { full::names() } else { Vec::new() };
-    if scenarios.is_empty() && !sessions.iter().any(|name| wanted(name, names)) {
+    let checks: Vec<_> = servers::check::CHECKS
+        .iter()
+        .filter(|(name, _)| wanted(name, names))
+        .collect();
+    let anything = !(scenarios.is_empty() && checks.is_empty());
+    if !anything && !sessions.iter().any(|name| wanted(name, names)) {
         let machines = vm::scenarios();
         let machines = machines.iter().map(|scenario| scenario.name);
         let known: Vec<_> = machines
+            .chain(servers::check::CHECKS.iter().map(|(name, _)| *name))
             .chain(sessions.iter().map(String::as_str))
             .collect();
         return Err(Stop::new(format!(
@@ -43,8 +49,20 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
     if names.is_empty() {
         offline(sh, lab, full, &mut summary);
     }
+    if !checks.is_empty() {
+        step("servers");
+    }
+    for (name, check) in checks {
+        summary.check(name, || {
+            let fact = check(lab, &lab.fresh(&format!("runs/{name}"))?)?;
+            say(&format!("{name:<22} ok      {fact}"));
+            Ok(fact)
+        });
+    }
     let sessions = |name: &str| full && wanted(name, names);
-    machines(sh, lab, &sessions, scenarios, &mut summary);
+    if names.is_empty() || !scenarios.is_empty() || full {
+        machines(sh, lab, &sessions, scenarios, &mut summary);
+    }
     if names.is_empty() {
         summary.check("compare", || compare::ci(sh, lab));
     }

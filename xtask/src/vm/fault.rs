@@ -53,6 +53,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             name,
             series: MAIN_SERIES,
             guest: guest(step, word),
+            setup: None,
             judge,
         })
         .collect()

@@ -16,6 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         name: "harness-early-death",
         series: MAIN_SERIES,
         guest,
+        setup: None,
         judge,
     }]
 }

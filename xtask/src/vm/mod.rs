@@ -2,6 +2,7 @@
 
 mod fault;
 mod harness;
+mod net;
 pub(crate) mod own;
 mod panic;
 mod sentinels;
@@ -14,6 +15,7 @@ use crate::lab::{Lab, say, step};
 use anyhow::{Result, bail};
 use qemu::outcome::ATTEMPTS;
 use qemu::{Accel, Outcome};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
@@ -33,9 +35,17 @@ pub(crate) struct Scenario {
     pub(crate) series: &'static str,
     /// The machine.
     pub(crate) guest: Guest,
+    /// Makes what the machine needs around it.
+    pub(crate) setup: Option<Box<Setup>>,
     /// Judges the run; gives a short fact for the table.
     pub(crate) judge: fn(&Bench<'_>, &Kernel, &Run) -> Result<String>,
 }
+
+/// Starts servers with their files in the run's directory, and tells the guest of them.
+pub(crate) type Setup = dyn Fn(&Lab, &Path, &mut Guest) -> Result<Servers> + Send + Sync;
+
+/// What runs as long as a machine, and ends in this order.
+pub(crate) type Servers = Vec<Box<dyn Any>>;
 
 /// What all scenarios share.
 pub(crate) struct Bench<'a> {
@@ -68,6 +78,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         fault::scenarios(),
         target::scenarios(),
         harness::scenarios(),
+        net::scenarios(),
     ]
     .into_iter()
     .flatten()
@@ -148,14 +159,21 @@ fn attempt<'a>(bench: &'a Bench<'_>, scenario: &Scenario) -> Result<(&'a Kernel,
         bail!("there is no kernel {}*", scenario.series);
     };
     let dir = bench.lab.fresh(&format!("runs/{}", scenario.name))?;
+    let mut guest = scenario.guest.clone();
+    let servers = match &scenario.setup {
+        Some(setup) => setup(bench.lab, &dir, &mut guest)?,
+        None => Servers::new(),
+    };
     let run = guest::run(
-        &scenario.guest,
+        &guest,
         kernel,
         &bench.judges.binaries,
         *accel,
         &dir,
         &mut |_| {},
     )?;
+    // Judges read what the servers have written.
+    drop(servers);
     Ok((kernel, run))
 }
 

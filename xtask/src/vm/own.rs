@@ -118,6 +118,7 @@ pub(crate) fn scenarios(own: &Kernel) -> Result<Vec<Scenario>> {
             Arch::Arm64 => ARM64_SERIES,
         },
         guest,
+        setup: None,
         judge,
     };
     let mut scenarios: Vec<_> = CASES

@@ -17,6 +17,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         name,
         series,
         guest,
+        setup: None,
         judge,
     };
     let numa = Guest {

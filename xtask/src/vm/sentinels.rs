@@ -25,6 +25,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         name,
         series,
         guest,
+        setup: None,
         judge,
     };
     vec![

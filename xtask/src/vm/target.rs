@@ -37,6 +37,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         name,
         series: MAIN_SERIES,
         guest,
+        setup: None,
         judge,
     };
     vec![
