@@ -1,7 +1,8 @@
 //! The capture image and its loader.
 //!
 //! [`modules`] knows a kernel's module directory and computes what must be loaded in which order, [`firmware`] finds what those
-//! modules ask for, [`sysfs`] finds which drivers a device of the running machine needs, [`ext4`] what its file system needs.
+//! modules ask for, [`sysfs`] finds which drivers a device of the running machine needs, [`ext4`] what its file system needs,
+//! [`network`] what leads to a server.
 //! [`image`] puts it together as a [`cpio`] archive, [`compress`] shrinks it to what the capture kernel can unpack. [`cmdline`] builds
 //! the capture kernel's command line and [`loader`] hands kernel, image and command line to the running kernel.
 
@@ -19,6 +20,7 @@ pub mod kconfig;
 pub mod loader;
 pub mod machine;
 pub mod modules;
+pub mod network;
 pub mod pe;
 pub mod strip;
 pub mod sysfs;

@@ -1,4 +1,4 @@
-//! Which drivers stand between the running kernel and a block device: its ancestors in sysfs and their modules.
+//! Which drivers stand between the running kernel and a block device or a network interface: its ancestors in sysfs and their modules.
 //!
 //! Source: Documentation/admin-guide/sysfs-rules.rst; `driver` and `driver/module` links since Linux 2.6.
 
@@ -83,6 +83,21 @@ pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
     }
     walk_up(&device, &devices, &mut drivers);
     Ok(drivers)
+}
+
+/// The drivers of a network interface: those of its device, of the port's other end (`phydev`), and of the card that a virtual function
+/// is a part of. Nothing when it has no device.
+#[must_use]
+pub fn interface_drivers(sysroot: &Path, name: &str) -> Drivers {
+    let sys = sys(sysroot);
+    let (class, devices) = (sys.join("class/net").join(name), sys.join("devices"));
+    let mut drivers = Drivers::default();
+    for link in ["device", "device/physfn", "phydev"] {
+        if let Ok(device) = fs::canonicalize(class.join(link)) {
+            walk_up(&device, &devices, &mut drivers);
+        }
+    }
+    drivers
 }
 
 /// Without links, as the paths in it are compared.
