@@ -6,6 +6,7 @@
 //! Interfaces are found by their permanent address or their place on the bus: names are another kernel's.
 
 pub mod bond;
+mod choice;
 mod connect;
 pub mod dhcp;
 pub mod dns;

@@ -45,7 +45,7 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
         }
     }
     if !config.recipients.is_empty() {
-        baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::msg)?;
+        baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::from)?;
     }
     if !files.is_empty() || !config.recipients.is_empty() {
         files.push(("seed", seed()?));

@@ -3,11 +3,11 @@
 use super::{Context, End, RUN, load_plan, network, store};
 use crate::config::Config;
 use crate::init::log::say;
-use crate::net;
+use crate::net::{self, NetError};
 use crate::target::{Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, wait_for_device};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let plan = load_plan()?;
@@ -67,25 +67,42 @@ fn server(
     spec: &TargetSpec,
     network: &net::Plan,
 ) -> Result<Vec<SocketAddr>, String> {
-    let mut addresses = addresses(context, config, spec, network)?;
-    let connected = net::connect(&addresses, Instant::now() + config.device_timeout);
-    let connected = match connected {
-        Ok(stream) => stream,
+    let (name, port) = spec.server().ok_or("the target is no server")?;
+    let dns = network::dns(context.target);
+    let patience = config.device_timeout;
+    let known = net::resolve(&name, &network.hosts, &dns, patience).map_err(|e| e.to_string())?;
+    let connected = match connect(&known, port, patience) {
+        Ok(peer) => peer,
         // The server may have moved since its address was recorded.
         Err(e) => {
-            let (name, port) = spec.server().unwrap_or_default();
-            let asked = net::ask(&name, &network::dns(context.target), config.device_timeout);
-            addresses = at_port(&asked.map_err(|_| e.to_string())?, port);
-            let again = net::connect(&addresses, Instant::now() + config.device_timeout);
-            again.map_err(|e| e.to_string())?
+            let asked = net::dns::ask(&name, &dns, patience).map_err(|_| e.to_string())?;
+            if asked == known {
+                return Err(e.to_string());
+            }
+            connect(&asked, port, patience).map_err(|e| e.to_string())?
         }
     };
-    if let Ok(peer) = connected.peer_addr() {
-        addresses.retain(|other| *other != peer);
-        addresses.insert(0, peer);
-    }
-    Ok(addresses)
+    let others = known.iter().map(|address| SocketAddr::new(*address, port));
+    let others = others.filter(|other| *other != connected);
+    Ok(std::iter::once(connected).chain(others).collect())
 }
+
+/// The address that takes a connection. A network that has just come up may lead nowhere for a while, and a server that refuses
+/// may be starting.
+fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<SocketAddr, NetError> {
+    let start = Instant::now();
+    loop {
+        let left = patience.saturating_sub(start.elapsed());
+        match net::connect(addresses, port, left) {
+            Ok(stream) => return stream.peer_addr().map_err(NetError::Netlink),
+            Err(e) if start.elapsed() + PAUSE >= patience => return Err(e),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the server is, as far as that is known without a connection.
 fn addresses(
@@ -97,12 +114,9 @@ fn addresses(
     let (name, port) = spec.server().ok_or("the target is no server")?;
     let dns = network::dns(context.target);
     let found = net::resolve(&name, &network.hosts, &dns, config.device_timeout);
-    Ok(at_port(&found.map_err(|e| e.to_string())?, port))
-}
-
-fn at_port(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    let found = found.map_err(|e| e.to_string())?;
     let at = |address: &IpAddr| SocketAddr::new(*address, port);
-    addresses.iter().map(at).collect()
+    Ok(found.iter().map(at).collect())
 }
 
 /// The fact that says how a target was reached.

@@ -1,5 +1,6 @@
 //! Brings up what leads to one target, or to the hosts that want to hear of the crash.
 
+use super::mount::spec;
 use super::{Context, End, Plan, fact, load, load_plan, store};
 use crate::init::log::say;
 use crate::net::{self, Up};
@@ -11,7 +12,10 @@ const FILE: &str = "/etc/baredump/network.json";
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let plan = load_plan()?;
     let network = network(&plan)?;
-    let interface = network.leading_to(context.target).ok_or_else(|| {
+    let asked = spec(&plan.config.targets, context.target)
+        .ok()
+        .and_then(|target| target.interface.as_deref());
+    let interface = asked.or_else(|| network.leading_to(context.target)).ok_or_else(|| {
         "no interface is known: the image was built without a look at the host's network, name one with `interfaces`".to_owned()
     })?;
     let limits = net::Limits::within(plan.config.network_timeout);

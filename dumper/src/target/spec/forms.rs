@@ -20,7 +20,7 @@ impl Options {
         match self.0.first() {
             None => Ok(()),
             Some((key, value)) => Err(format!(
-                "the option {} is not known here; known {known}deadline=TIME",
+                "the option {} is not known here; known {known}interface=NAME, deadline=TIME",
                 shown(key, value)
             )),
         }
@@ -38,6 +38,7 @@ pub(super) fn parse(scheme: &str, rest: &str) -> Result<TargetSpec, String> {
         .take("deadline")
         .map(|value| options::deadline(&value))
         .transpose()?;
+    let interface = options.take("interface");
     let kind = match scheme {
         "file" => file(front, &mut options)?,
         "raw" => Kind::Raw {
@@ -53,7 +54,15 @@ pub(super) fn parse(scheme: &str, rest: &str) -> Result<TargetSpec, String> {
         _ => return Err("nothing may follow".into()),
     };
     options.none_left(known(&kind))?;
-    Ok(TargetSpec { kind, deadline })
+    let spec = TargetSpec {
+        kind,
+        deadline,
+        interface,
+    };
+    if spec.interface.is_some() && !spec.needs_network() {
+        return Err("the target is not on a network, take out `interface=`".into());
+    }
+    Ok(spec)
 }
 
 /// The options of each kind, besides the deadline.
@@ -307,6 +316,9 @@ pub(super) fn show(spec: &TargetSpec, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Kind::Virtiofs { tag, path: at } => write!(f, "virtiofs:{}:{}", path(tag), path(at))?,
         Kind::Dmesg => f.write_str("dmesg:")?,
     }
+    spec.interface
+        .iter()
+        .for_each(|name| option("interface", name));
     if let Some(deadline) = spec.deadline {
         option("deadline", &deadline.as_secs().to_string());
     }

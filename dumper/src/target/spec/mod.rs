@@ -22,6 +22,8 @@ pub struct TargetSpec {
     pub kind: Kind,
     /// `deadline=`: a capture to this target is ended after so long, and the next target is tried; none for the deadline of the whole.
     pub deadline: Option<Duration>,
+    /// `interface=`: what leads there; none for what the image says.
+    pub interface: Option<String>,
 }
 
 /// A place for dumps.

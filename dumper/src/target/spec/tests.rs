@@ -18,7 +18,7 @@ fn round_trip() {
         "s3://bucket/",
         "s3://bucket/a/b?endpoint=https://s3.example:9000&region=eu-1&part=8",
         "https://dumps.example/put",
-        "http://10.0.2.2:8080/x?deadline=60",
+        "http://10.0.2.2:8080/x?interface=lan&deadline=60",
         "syslog://log.example",
         "syslog://[::1]:5514?proto=tcp",
         "virtiofs:dumps:/var/crash",
@@ -87,6 +87,7 @@ fn what_is_no_target() {
         "virtiofs:tag",
         "virtiofs::/x",
         "dmesg:x",
+        "dmesg:?interface=lan",
         "dmesg:?deadline=soon",
         "dmesg:?deadline=0",
     ] {
