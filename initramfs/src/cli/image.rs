@@ -15,7 +15,7 @@ use initramfs::modules::{self, Closure, Index, Options, Resolved, Wishes};
 use initramfs::strip::strip;
 
 use super::wanted::{self, Wanted};
-use super::{host, private, say};
+use super::{host, network, private, say};
 
 const CONFIG: &str = "/etc/baredump.toml";
 const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
@@ -82,7 +82,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let (config, config_text) = wanted::config(config_path, args.config.is_some(), &args.target)?;
     let mut wanted = Wanted::named(&args.module, &args.filesystem);
     wanted.serve(&config);
-    let private = private::files(&config)?;
+    let mut private = private::files(&config)?;
+    if let Some(plan) = network::plan(&config, !args.no_probe, &mut wanted)? {
+        private.push((network::FILE, serde_json::to_vec_pretty(&plan)?));
+    }
     if !args.no_probe {
         config
             .targets

@@ -5,6 +5,7 @@ mod disarm;
 mod estimate;
 mod host;
 mod image;
+mod network;
 mod private;
 mod status;
 mod wanted;

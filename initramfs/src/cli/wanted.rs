@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use baredump::config::{Config, RawConfig, Value};
+use baredump::net::Plan;
 use baredump::target::{self, Kind, TargetSpec};
-use initramfs::{ext4, sysfs};
+use initramfs::{ext4, network, sysfs};
 
 /// Modules and file systems, each once.
 #[derive(Debug, Default)]
@@ -102,11 +103,20 @@ impl Wanted {
                 _ => {}
             }
         }
-        if config.targets.iter().any(TargetSpec::needs_network) || !config.fence_kdump.is_empty() {
-            // What DHCP listens on, and IPv6 where it is a module.
-            self.optional
-                .extend(["af_packet", "ipv6"].map(str::to_owned));
+    }
+
+    /// Adds what the network needs, and with `probe` the drivers of this machine's interfaces.
+    pub(super) fn connect(&mut self, plan: &Plan, probe: bool) -> Result<()> {
+        self.optional.extend(network::modules(plan));
+        if probe {
+            let drivers = network::drivers(Path::new("/"), plan)?;
+            drivers
+                .modules
+                .iter()
+                .for_each(|name| push(&mut self.modules, name));
+            self.builtin.extend(drivers.builtin);
         }
+        Ok(())
     }
 
     /// Adds what the target needs on this machine.

@@ -64,7 +64,11 @@ pub fn modules(plan: &Plan) -> Vec<String> {
     modules.into_iter().map(str::to_owned).collect()
 }
 
-fn resolve(server: &str) -> Result<Vec<IpAddr>, NetworkError> {
+/// The addresses of a server, as this machine's resolver knows them.
+///
+/// # Errors
+/// It knows none.
+pub fn resolve(server: &str) -> Result<Vec<IpAddr>, NetworkError> {
     if let Ok(address) = server.parse() {
         return Ok(vec![address]);
     }
