@@ -15,7 +15,7 @@ _baredump() {
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words="-h --help -V --version $dump $foreign" ;;
-        *) words='dump dmesg info rearrange decrypt verify' ;;
+        *) words='dump dmesg info rearrange decrypt recover verify' ;;
         esac
     else
         case $verb:$prev in
@@ -32,6 +32,7 @@ _baredump() {
         decrypt:-i | decrypt:--identity | decrypt:-o | decrypt:--output) ;;
         decrypt:*) [[ $cur != -* ]] || words='-i --identity -o --output -f --force -h --help' ;;
         verify:*) [[ $cur != -* ]] || words='-h --help' ;;
+        recover:*) [[ $cur != -* ]] || words='-k --keep -h --help' ;;
         rearrange:*) [[ $cur != -* ]] || words='-f --force -h --help' ;;
         info:*) [[ $cur != -* ]] || words='--json -h --help' ;;
         esac

@@ -10,7 +10,7 @@ _baredumpctl() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local verbs='image arm disarm status estimate help'
+    local verbs='image arm claim disarm status estimate help'
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words='-h --help -V --version' ;;
@@ -33,6 +33,7 @@ _baredumpctl() {
             words+=' --no-probe --binary --firmware-dir --modprobe-dir --compress -o --output -h --help'
             ;;
         arm:*) words='--kernel --image --kernel-release --append --remove --print -h --help' ;;
+        claim:*) [[ $cur == -* ]] && words='--force -h --help' || words=$(compgen -f /dev/) ;;
         disarm:*) words='-h --help' ;;
         estimate:*) words='--kernel --kernel-release --kernel-config --image -h --help' ;;
         status:*) words='--json -h --help' ;;

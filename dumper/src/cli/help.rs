@@ -8,6 +8,7 @@ usage: baredump dump [OPTIONS] VMCORE DUMPFILE   filter and compress a vmcore
        baredump dmesg VMCORE [OUT]               print the dead kernel's log
        baredump info FILE [--json]               what a vmcore or a dump holds
        baredump rearrange [FLATFILE] DUMPFILE    restore the file of a flattened stream
+       baredump recover DEVICE DIR               take the dump from a claimed partition
        baredump decrypt FILE|DIR -i IDENTITY     decrypt a dump and restore its file
        baredump verify DUMP|DIR                  check a dump: structure, bitmaps, every page; or all files of a capture
        baredump OPTIONS... VMCORE DUMPFILE       as makedumpfile (also when called by that name)
@@ -136,6 +137,20 @@ A key pair is made on a machine that is kept safe, not on the one whose dumps ar
 into /etc/baredump.toml as recipients = [\"age1...\"]. The private key never leaves key.txt.
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input (also the wrong private key), 3 partial file kept as OUT-incomplete
+";
+
+/// `baredump recover --help`.
+pub(super) const RECOVER: &str = "\
+usage: baredump recover [OPTIONS] DEVICE DIR
+
+Takes the dump that a capture wrote to DEVICE, a partition that was claimed with 'baredumpctl claim', and makes
+a directory of it below DIR, as on any other target. Every block is checked. What was interrupted or
+does not hold keeps its incomplete name. The partition is then free for the next dump.
+
+  -k, --keep               leave the dump where it is, or read one once more that was taken
+  -h, --help               this text
+
+exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump recovered
 ";
 
 /// `baredump verify --help`.

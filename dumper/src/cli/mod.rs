@@ -14,6 +14,7 @@ mod info;
 mod options;
 mod output;
 mod rearrange;
+mod recover;
 mod verify;
 mod verify_dir;
 
@@ -79,7 +80,7 @@ fn native(args: Vec<OsString>) -> Done {
     let mut args = args.into_iter();
     let Some(verb) = args.next() else {
         return Err(Failure::Usage(
-            "what should be done is missing: dump, dmesg, info, rearrange, decrypt or verify"
+            "what should be done is missing: dump, dmesg, info, rearrange, decrypt, recover or verify"
                 .into(),
         ));
     };
@@ -95,13 +96,14 @@ fn native(args: Vec<OsString>) -> Done {
         Some("decrypt") => Err(Failure::Usage(
             "this baredump was built without age: use 'age -d' and 'baredump rearrange'".into(),
         )),
+        Some("recover") => recover::run(rest),
         Some("verify") => verify::run(rest),
         Some("help" | "-h" | "--help") => print(help::TOP),
         Some("-V" | "-v" | "--version" | "version") => {
             print(concat!("baredump ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         _ => Err(Failure::Usage(format!(
-            "unknown command '{}': there are dump, dmesg, info, rearrange, decrypt and verify",
+            "unknown command '{}': there are dump, dmesg, info, rearrange, decrypt, recover and verify",
             verb.to_string_lossy()
         ))),
     }

@@ -11,7 +11,9 @@ mod name;
 mod nfs;
 mod place;
 pub mod probe;
+pub mod raw;
 mod reached;
+mod signature;
 mod spec;
 mod superblock;
 
@@ -24,4 +26,5 @@ pub use name::{dir_name, utc};
 pub use nfs::Export;
 pub use place::{Manners, Pending, Place, Sequence};
 pub use reached::{Access, Reached};
+pub use signature::occupant;
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};

@@ -3,6 +3,7 @@
 use super::dumpdir::DumpDir;
 use super::file::{Mounted, TargetError};
 use super::place::Place;
+use super::raw::{RawDevice, RawPlace};
 use super::spec::TargetSpec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,8 +17,8 @@ use std::time::Duration;
 pub enum Reached {
     /// A mounted file system.
     Mounted(Mounted),
-    /// A block device without one.
-    Device(PathBuf),
+    /// A claimed partition.
+    Raw(RawDevice),
     /// A server, the address that answered first.
     Server(Vec<SocketAddr>),
     /// The console, which is always there.
@@ -52,7 +53,8 @@ impl Reached {
                 mounted.path_of(spec),
                 name,
             )?)),
-            Self::Device(_) | Self::Server(_) | Self::Console => Err(unsupported(spec)),
+            Self::Raw(raw) => Ok(Box::new(RawPlace::create(raw, name)?)),
+            Self::Server(_) | Self::Console => Err(unsupported(spec)),
         }
     }
 
@@ -68,7 +70,8 @@ impl Reached {
     ) -> Result<Box<dyn Place>, TargetError> {
         match self {
             Self::Mounted(mounted) => Ok(Box::new(DumpDir::open(mounted, path)?)),
-            Self::Device(_) | Self::Server(_) | Self::Console => Err(unsupported(spec)),
+            Self::Raw(raw) => Ok(Box::new(RawPlace::open(raw, path)?)),
+            Self::Server(_) | Self::Console => Err(unsupported(spec)),
         }
     }
 }
@@ -84,7 +87,7 @@ impl fmt::Display for Reached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mounted(mounted) => write!(f, "{} ({})", mounted.node.display(), mounted.fs),
-            Self::Device(node) => write!(f, "{}", node.display()),
+            Self::Raw(raw) => write!(f, "{}", raw.node.display()),
             Self::Server(addresses) => match addresses.first() {
                 Some(address) => write!(f, "{address}"),
                 None => f.write_str("nowhere"),

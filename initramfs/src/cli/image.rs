@@ -80,6 +80,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let release = host::release(args.kernel_release.as_deref())?;
     let config_path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let (config, config_text) = wanted::config(config_path, args.config.is_some(), &args.target)?;
+    let (config, config_text) = wanted::with_claims(config, config_text, !args.no_probe)?;
     let mut wanted = Wanted::named(&args.module, &args.filesystem);
     wanted.serve(&config);
     let mut private = private::files(&config)?;

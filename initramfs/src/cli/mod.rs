@@ -1,6 +1,7 @@
 //! The command line of `baredumpctl`: one file for each verb.
 
 mod arm;
+mod claim;
 mod disarm;
 mod estimate;
 mod host;
@@ -42,6 +43,7 @@ struct Cli {
 enum Verb {
     Image(Box<image::Args>),
     Arm(arm::Args),
+    Claim(claim::Args),
     Disarm(disarm::Args),
     Status(status::Args),
     Estimate(estimate::Args),
@@ -52,6 +54,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Image(args) => image::run(&args),
         Verb::Arm(args) => arm::run(&args),
+        Verb::Claim(args) => claim::run(&args),
         Verb::Disarm(args) => disarm::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Estimate(args) => estimate::run(&args),

@@ -56,6 +56,15 @@ pub(super) fn config(path: &Path, required: bool, targets: &[String]) -> Result<
     Ok((config, text))
 }
 
+/// The same with the ids of the claimed partitions in `raw:` targets.
+pub(super) fn with_claims(config: Config, text: String, probe: bool) -> Result<(Config, String)> {
+    let Some(targets) = super::claim::with_ids(&config.targets, probe)? else {
+        return Ok((config, text));
+    };
+    let text = with_targets(&text, &targets)?;
+    Ok((Config::from_toml_strict(&text)?, text))
+}
+
 fn with_targets(text: &str, targets: &[String]) -> Result<String> {
     let raw = RawConfig::from_toml(text)?;
     let mut lines = vec![format!("targets = {}", serde_json::to_string(targets)?)];

@@ -4,7 +4,9 @@ use super::{Context, End, RUN, load_plan, network, store};
 use crate::config::Config;
 use crate::init::log::say;
 use crate::net::{self, NetError};
-use crate::target::{Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, wait_for_device};
+use crate::target::{
+    Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, raw, wait_for_device,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,9 +22,12 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             let found = found.map_err(|e| e.to_string())?;
             mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
-        Kind::Raw { device } => {
+        Kind::Raw { device, id } => {
             let found = wait_for_device(device, config.device_timeout);
-            found.map(|found| Reached::Device(found.node))
+            let ledger = Path::new(RUN).join(format!("raw-{}.ledger", context.target));
+            found
+                .and_then(|found| raw::reach(&found.node, id.as_deref(), ledger))
+                .map(Reached::Raw)
         }
         Kind::Virtiofs { tag, .. } => mount_virtiofs(tag, &point).map(Reached::Mounted),
         Kind::Nfs {

@@ -43,6 +43,7 @@ pub(super) fn parse(scheme: &str, rest: &str) -> Result<TargetSpec, String> {
         "file" => file(front, &mut options)?,
         "raw" => Kind::Raw {
             device: Device::parse(&url::decode(front)?).ok_or(Device::FORM)?,
+            id: claim_id(&mut options)?,
         },
         "nfs" => nfs(url::authority(front)?, &mut options)?,
         "sftp" => sftp(url::authority(front)?, &mut options)?,
@@ -69,6 +70,7 @@ pub(super) fn parse(scheme: &str, rest: &str) -> Result<TargetSpec, String> {
 const fn known(kind: &Kind) -> &'static str {
     match kind {
         Kind::File { .. } => "are subvol=NAME and ",
+        Kind::Raw { .. } => "are id=HEX and ",
         Kind::Sftp { .. } => "are way=sftp, way=exec and ",
         Kind::S3 { .. } => "are endpoint=URL, region=NAME, part=MIB and ",
         Kind::Syslog { .. } => "are proto=udp, proto=tcp and ",
@@ -84,6 +86,16 @@ fn file(front: &str, options: &mut Options) -> Result<Kind, String> {
         path: absolute(&url::decode(path)?)?,
         subvol: options.take("subvol"),
     })
+}
+
+fn claim_id(options: &mut Options) -> Result<Option<String>, String> {
+    let id = options.take("id");
+    let is_hex =
+        |id: &String| id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match id {
+        Some(id) if !is_hex(&id) => Err(format!("id={id} is not the 32 hex digits of a claim")),
+        id => Ok(id),
+    }
 }
 
 /// A path without slashes at its end, and nothing that leads out of it.
@@ -251,7 +263,10 @@ pub(super) fn show(spec: &TargetSpec, f: &mut fmt::Formatter<'_>) -> fmt::Result
             write!(f, "file:{}:{}", path(&device.to_string()), path(at))?;
             subvol.iter().for_each(|name| option("subvol", name));
         }
-        Kind::Raw { device } => write!(f, "raw:{}", path(&device.to_string()))?,
+        Kind::Raw { device, id } => {
+            write!(f, "raw:{}", path(&device.to_string()))?;
+            id.iter().for_each(|id| option("id", id));
+        }
         Kind::Nfs {
             host,
             port,

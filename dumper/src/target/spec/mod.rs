@@ -38,10 +38,12 @@ pub enum Kind {
         /// The btrfs subvolume that is mounted.
         subvol: Option<String>,
     },
-    /// `raw:DEVICE`: a partition that was claimed for dumps.
+    /// `raw:DEVICE[?id=HEX]`: a partition that was claimed for dumps.
     Raw {
         /// The device.
         device: Device,
+        /// Id of the claim, which the image builder adds.
+        id: Option<String>,
     },
     /// `nfs://host[:port]/export/dir[?vers=…&…]`.
     Nfs {
@@ -114,7 +116,7 @@ pub enum Kind {
 /// Scheme and form of each kind.
 const SCHEMES: &[(&str, &str)] = &[
     ("file", "file:DEVICE:/absolute/path[?subvol=NAME]"),
-    ("raw", "raw:DEVICE"),
+    ("raw", "raw:DEVICE[?id=HEX]"),
     ("nfs", "nfs://server/export/dir[?vers=4.2]"),
     ("sftp", "sftp://user@server/dir"),
     ("s3", "s3://bucket/prefix[?endpoint=https://server]"),
@@ -211,7 +213,7 @@ impl TargetSpec {
     /// The block device, where it is on one.
     pub fn device(&self) -> Option<&Device> {
         match &self.kind {
-            Kind::File { device, .. } | Kind::Raw { device } => Some(device),
+            Kind::File { device, .. } | Kind::Raw { device, .. } => Some(device),
             _ => None,
         }
     }
