@@ -5,6 +5,7 @@
 mod files;
 mod input;
 mod memory;
+mod net;
 mod served;
 mod tables;
 
@@ -57,6 +58,10 @@ pub const TARGETS: &[Target] = &[
     target("printk", memory::printk, memory::printk_seeds),
     target("age", served::age, served::age_seeds),
     target("report", served::report, served::report_seeds),
+    target("dhcp", net::dhcp, net::dhcp_seeds),
+    target("dns", net::dns, net::dns_seeds),
+    target("netlink", net::netlink, net::netlink_seeds),
+    target("interface", net::interface, net::interface_seeds),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
