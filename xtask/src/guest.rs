@@ -66,6 +66,8 @@ pub(crate) struct Guest {
     pub(crate) taken: u64,
     /// Capture with the guest's own raw copy of `/proc/vmcore` instead of baredump; see [`Run::raw_vmcore`].
     pub(crate) raw: bool,
+    /// Capture with this initramfs, whatever it does, instead of baredump's.
+    pub(crate) foreign: Option<PathBuf>,
     /// The kernel that captures; none for the one that panics.
     pub(crate) capture_kernel: Option<Kernel>,
     /// Memory in MiB that `extra` plugs in.
@@ -99,6 +101,7 @@ impl Default for Guest {
             disk: 1024,
             taken: 0,
             raw: false,
+            foreign: None,
             capture_kernel: None,
             plugged: 0,
             modules: &[],
@@ -197,7 +200,9 @@ pub(crate) fn run(
     hear: &mut dyn FnMut(&Line),
 ) -> Result<Run> {
     let initrd = dir.join("guest.cpio");
-    let capture = if guest.raw {
+    let capture = if let Some(image) = &guest.foreign {
+        ("boot/raw.img", read(image)?)
+    } else if guest.raw {
         ("boot/raw.img", raw_image(kernel, binaries)?)
     } else {
         let image = capture_image(guest, kernel, binaries, dir)?;
@@ -239,7 +244,8 @@ pub(crate) fn run(
 
 /// The production kernel's command line.
 fn words(guest: &Guest) -> String {
-    let arm = if guest.raw { "raw" } else { "1" };
+    let raw = guest.raw || guest.foreign.is_some();
+    let arm = if raw { "raw" } else { "1" };
     let mut words = format!(
         "crashkernel={} guest.arm={arm} {}",
         guest.reservation, guest.words

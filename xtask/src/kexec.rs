@@ -14,12 +14,25 @@ const LIBRARIES: &str = "usr/lib/aarch64-linux-gnu";
 /// # Errors
 /// When the tree is not as expected.
 pub(crate) fn files(tree: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    linked(tree, &[PROGRAM, "sbin/kexec"], LIBRARIES)
+}
+
+/// A program of an unpacked tree, under the first of its names, and the libraries that it is linked to, in `lib`.
+///
+/// # Errors
+/// When the tree is not as expected.
+pub(crate) fn linked(
+    tree: &Path,
+    names_of_program: &[&str],
+    libraries: &str,
+) -> Result<Vec<(String, Vec<u8>)>> {
     let read =
         |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let program = [PROGRAM, "sbin/kexec"].map(|path| tree.join(path));
-    let program = program.iter().find(|path| path.is_file());
-    let program = program.with_context(|| format!("{} holds no {PROGRAM}", tree.display()))?;
-    let dir = tree.join(LIBRARIES);
+    let first = names_of_program.first().copied().unwrap_or_default();
+    let program = names_of_program.iter().map(|path| tree.join(path));
+    let program = program.into_iter().find(|path| path.is_file());
+    let program = program.with_context(|| format!("{} holds no {first}", tree.display()))?;
+    let dir = tree.join(libraries);
     let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut there = BTreeMap::new();
     for entry in entries.flatten() {
@@ -28,7 +41,7 @@ pub(crate) fn files(tree: &Path) -> Result<Vec<(String, Vec<u8>)>> {
             there.insert(name, entry.path());
         }
     }
-    let mut files = vec![(PROGRAM.to_owned(), read(program)?)];
+    let mut files = vec![(first.to_owned(), read(&program)?)];
     let mut next = 0;
     while let Some((_, bytes)) = files.get(next) {
         for name in names(bytes) {

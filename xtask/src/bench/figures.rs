@@ -21,6 +21,7 @@ pub(super) struct Spread {
 enum Unit {
     Seconds,
     Megabytes,
+    Rate,
     Bytes,
 }
 
@@ -33,6 +34,11 @@ impl Spread {
     /// Of bytes, or of other things that are counted.
     pub(super) fn bytes(numbers: impl Iterator<Item = f64>) -> Self {
         Self::of(numbers, Unit::Bytes)
+    }
+
+    /// Of megabytes a second.
+    pub(super) fn rate(numbers: impl Iterator<Item = f64>) -> Self {
+        Self::of(numbers, Unit::Rate)
     }
 
     fn of(numbers: impl Iterator<Item = f64>, unit: Unit) -> Self {
@@ -60,6 +66,7 @@ impl fmt::Display for Spread {
         match unit {
             Unit::Seconds => write!(f, "{middle:.3} s ({least:.3}-{most:.3})"),
             Unit::Megabytes => write!(f, "{middle:.1} MB ({least:.1}-{most:.1})"),
+            Unit::Rate => write!(f, "{middle:.1} MB/s ({least:.1}-{most:.1})"),
             Unit::Bytes if least == most => write!(f, "{middle:.0}"),
             Unit::Bytes => write!(f, "{middle:.0} ({least:.0}-{most:.0})"),
         }

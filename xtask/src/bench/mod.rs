@@ -8,6 +8,7 @@ mod measure;
 mod options;
 mod outage;
 mod programs;
+mod reach;
 
 use crate::lab::{Lab, say, step};
 use crate::{build, vmcores};
@@ -36,6 +37,9 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
     };
     if options.what == What::Outage {
         return outage::run(sh, lab, options.runs.unwrap_or(outage::RUNS));
+    }
+    if options.what == What::Reach {
+        return reach::run(sh, lab, options.runs.unwrap_or(reach::RUNS));
     }
     let ours = Ours {
         program: match &options.ours {

@@ -16,6 +16,7 @@ const HELP: &str = "\
 usage: ./x bench [OPTIONS] [VMCORE|NAME...]
        ./x bench --codecs [OPTIONS] [VMCORE|NAME...]
        ./x bench --outage [--runs N]
+       ./x bench --reach [--runs N]
 
 Makes dumps of each vmcore with baredump and with makedumpfile in turn, from a warm page cache, and prints time, processor
 time, peak memory and bytes of both, their ratios, and the ratios that are aimed at. Nothing else should run meanwhile.
@@ -24,6 +25,8 @@ A NAME stands for those of the lab's vmcores (see ./x vmcores) that have it in t
   --codecs         instead: bytes and time of each of baredump's codecs and presets, as in docs/codecs.md
   --outage         instead: panics of a Debian machine until its reset, with kdump-tools and its own makedumpfile, and
                    with baredump, default codec and zstd-fast, in turn; needs root
+  --reach          instead: panics of a virtual machine whose dump goes to an SSH and to an NFS server on this host, with
+                   baredump, with makedumpfile into ssh, and with dd; needs root
   --peer FILE      this makedumpfile, not the newest packaged one
   --ours FILE      this baredump, not the one that is built
   --runs N         runs of each (5; panics: 3)
@@ -44,6 +47,8 @@ pub(super) enum What {
     Codecs,
     /// A machine that panics.
     Outage,
+    /// Dumps to servers.
+    Reach,
 }
 
 /// What was asked for.
@@ -109,6 +114,7 @@ impl Options {
             match argument {
                 Long("codecs") => options.what = What::Codecs,
                 Long("outage") => options.what = What::Outage,
+                Long("reach") => options.what = What::Reach,
                 Long("peer") => options.peer = Some(text(&mut parser)?.into()),
                 Long("ours") => options.ours = Some(text(&mut parser)?.into()),
                 Long("out") => options.out = Some(text(&mut parser)?.into()),
