@@ -1,6 +1,7 @@
 //! System calls: every `unsafe` block of the product is in this folder.
 #![allow(unsafe_code)]
 
+pub mod cpu;
 pub mod kexec;
 pub mod map;
 pub mod process;

@@ -15,6 +15,8 @@ pub mod raw;
 mod reached;
 mod signature;
 mod spec;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 mod superblock;
 
 pub use container::Container;
