@@ -90,7 +90,10 @@ fn push(place: &dyn Place, mib: usize) -> Result<()> {
     }
     pending.commit()?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("{mib} MiB in {seconds:.2} s: {:.1} MiB/s", mib as f64 / seconds);
+    println!(
+        "{mib} MiB in {seconds:.2} s: {:.1} MiB/s",
+        mib as f64 / seconds
+    );
     Ok(())
 }
 

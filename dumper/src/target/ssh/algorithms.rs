@@ -54,7 +54,9 @@ pub(super) const HOST_KEYS: &[Algorithm] = &[
 pub(super) fn offered(pinned: &[Algorithm], certified: bool) -> Preferred {
     let mut keys = HOST_KEYS.to_vec();
     let known = |key: &Algorithm| match key {
-        Algorithm::Rsa { .. } => pinned.iter().any(|kind| matches!(kind, Algorithm::Rsa { .. })),
+        Algorithm::Rsa { .. } => pinned
+            .iter()
+            .any(|kind| matches!(kind, Algorithm::Rsa { .. })),
         other => pinned.contains(other),
     };
     keys.sort_by_key(|key| !known(key));
