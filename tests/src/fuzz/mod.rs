@@ -7,6 +7,7 @@ mod input;
 mod memory;
 mod net;
 mod served;
+mod ssh;
 mod tables;
 
 pub use input::Patched;
@@ -62,6 +63,8 @@ pub const TARGETS: &[Target] = &[
     target("dns", net::dns, net::dns_seeds),
     target("netlink", net::netlink, net::netlink_seeds),
     target("interface", net::interface, net::interface_seeds),
+    target("sftp", ssh::sftp, ssh::sftp_seeds),
+    target("known-hosts", ssh::known_hosts, ssh::known_hosts_seeds),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {

@@ -6,6 +6,7 @@ use super::guard::{Ending, Guard};
 use super::keys::Keys;
 use super::known_hosts::Pinned;
 use super::session::{Login, Timeouts};
+use super::signer::CertificateKey;
 use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
 use russh::{Channel, SshId};
@@ -77,16 +78,18 @@ impl Client {
             };
             let result = match cert {
                 Some(cert) => {
-                    handle
-                        .authenticate_openssh_cert(&login.user, key, cert)
-                        .await
+                    let signer = &mut CertificateKey(key);
+                    let result =
+                        handle.authenticate_certificate_with(&login.user, cert, hash, signer);
+                    result.await
                 }
                 None => {
                     let key = PrivateKeyWithHashAlg::new(key, hash);
-                    handle.authenticate_publickey(&login.user, key).await
+                    let result = handle.authenticate_publickey(&login.user, key).await;
+                    result.map_err(Fault::from)
                 }
             };
-            let result = result.map_err(|error| ended(&ending, error.into()))?;
+            let result = result.map_err(|fault| ended(&ending, fault))?;
             accepted(&result, &login.user).map(|()| handle)
         };
         let in_time = async { tokio::time::timeout(timeouts.connect, logging_in).await };

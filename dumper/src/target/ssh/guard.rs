@@ -36,6 +36,9 @@ impl From<russh::Error> for Fault {
     fn from(error: russh::Error) -> Self {
         let common = |list: &[String]| clean(list.join(", ").as_bytes());
         match error {
+            russh::Error::IO(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::lost("the server closed the connection")
+            }
             russh::Error::IO(source) => Self::new(source.kind(), source.to_string()),
             russh::Error::NoCommonAlgo { kind, theirs, .. } => Self::lost(format!(
                 "nothing that it offers for {kind:?} is safe enough ({}): update or reconfigure the server",

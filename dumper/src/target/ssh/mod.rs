@@ -21,6 +21,7 @@ mod path;
 mod pipe;
 mod session;
 mod sftp;
+mod signer;
 
 pub use keys::Keys;
 pub use session::{Login, Session, Timeouts, connect};

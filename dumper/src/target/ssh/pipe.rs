@@ -73,7 +73,7 @@ impl Inbox {
         let errors = self.errors();
         let status = match self.status {
             Some(status) => format!("with exit status {status}"),
-            None => "before it was done".into(),
+            None => "without a word, or the connection did".into(),
         };
         Fault::new(
             io::ErrorKind::BrokenPipe,

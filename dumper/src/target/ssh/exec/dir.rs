@@ -101,6 +101,10 @@ impl ExecDir {
 }
 
 impl Place for ExecDir {
+    #[allow(
+        clippy::misnamed_getters,
+        reason = "the other one is how the server is asked"
+    )]
     fn path(&self) -> &str {
         &self.in_url
     }

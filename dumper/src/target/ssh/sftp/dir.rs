@@ -112,6 +112,10 @@ impl SftpDir {
 }
 
 impl Place for SftpDir {
+    #[allow(
+        clippy::misnamed_getters,
+        reason = "the other one is how the server is asked"
+    )]
     fn path(&self) -> &str {
         &self.in_url
     }

@@ -4,6 +4,10 @@ mod dir;
 mod file;
 pub mod packet;
 mod requests;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(super) use dir::SftpDir;

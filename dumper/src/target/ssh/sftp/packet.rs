@@ -83,6 +83,9 @@ fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
+/// A packet and what follows it, or the name and version of an extension.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -111,7 +114,7 @@ pub enum Reply<'a> {
 ///
 /// # Errors
 /// When it is longer than any answer.
-pub fn split(stream: &[u8]) -> Result<Option<(&[u8], &[u8])>, Malformed> {
+pub fn split(stream: &[u8]) -> Result<Option<Pair<'_>>, Malformed> {
     let mut fields = Fields(stream);
     let Ok(len) = fields.u32() else {
         return Ok(None);
@@ -149,8 +152,7 @@ pub fn reply(packet: &[u8]) -> Result<(u32, Reply<'_>), Malformed> {
 ///
 /// # Errors
 /// When it is not that packet.
-#[allow(clippy::type_complexity, reason = "pairs of names and versions")]
-pub fn version(packet: &[u8]) -> Result<(u32, Vec<(&[u8], &[u8])>), Malformed> {
+pub fn version(packet: &[u8]) -> Result<(u32, Vec<Pair<'_>>), Malformed> {
     let mut fields = Fields(packet);
     if fields.u8()? != kind::VERSION {
         return Err(Malformed("it does not begin with its version"));
