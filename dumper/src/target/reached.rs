@@ -4,6 +4,8 @@ use super::dumpdir::DumpDir;
 use super::file::{Mounted, TargetError};
 use super::place::Place;
 use super::raw::{RawDevice, RawPlace};
+#[cfg(feature = "ssh")]
+use super::spec::Kind;
 use super::spec::TargetSpec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,10 +46,15 @@ impl Reached {
     pub fn create(
         &self,
         spec: &TargetSpec,
-        _access: &Access,
+        #[cfg_attr(not(feature = "ssh"), allow(unused_variables))] access: &Access,
         name: &str,
     ) -> Result<Box<dyn Place>, TargetError> {
         match self {
+            #[cfg(feature = "ssh")]
+            Self::Server(addresses) if matches!(spec.kind, Kind::Sftp { .. }) => {
+                let (session, path, way) = super::ssh::reach(spec, addresses, access)?;
+                session.place(path, name, way)
+            }
             Self::Mounted(mounted) => Ok(Box::new(DumpDir::create(
                 mounted,
                 mounted.path_of(spec),
@@ -65,10 +72,15 @@ impl Reached {
     pub fn open(
         &self,
         spec: &TargetSpec,
-        _access: &Access,
+        #[cfg_attr(not(feature = "ssh"), allow(unused_variables))] access: &Access,
         path: &str,
     ) -> Result<Box<dyn Place>, TargetError> {
         match self {
+            #[cfg(feature = "ssh")]
+            Self::Server(addresses) if matches!(spec.kind, Kind::Sftp { .. }) => {
+                let (session, _, way) = super::ssh::reach(spec, addresses, access)?;
+                session.open(path, way)
+            }
             Self::Mounted(mounted) => Ok(Box::new(DumpDir::open(mounted, path)?)),
             Self::Raw(raw) => Ok(Box::new(RawPlace::open(raw, path)?)),
             Self::Server(_) | Self::Console => Err(unsupported(spec)),

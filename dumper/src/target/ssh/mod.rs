@@ -24,5 +24,5 @@ mod sftp;
 mod signer;
 
 pub use keys::Keys;
-pub use session::{Login, Session, Timeouts, connect};
+pub use session::{Login, Session, Timeouts, connect, reach};
 pub use sftp::packet;

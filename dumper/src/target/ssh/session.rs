@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::keys::Keys;
 use super::path;
 use super::sftp::{Sftp, SftpDir};
-use crate::target::{Place, SshWay, TargetError};
+use crate::target::{Access, Kind, Place, SshWay, TargetError, TargetSpec};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -83,6 +83,45 @@ pub fn connect(
         client: Arc::new(client.map_err(|fault| fault.at(&login.to_string()))?),
         login: login.clone(),
     })
+}
+
+/// Connects to a target, with what the image holds for it. Gives its path and way too.
+///
+/// # Errors
+/// See [`connect`]; also when the target is no SSH server.
+pub fn reach<'a>(
+    spec: &'a TargetSpec,
+    addresses: &[SocketAddr],
+    access: &Access,
+) -> Result<(Session, &'a str, SshWay), TargetError> {
+    let (
+        Kind::Sftp {
+            user, path, way, ..
+        },
+        Some((host, port)),
+    ) = (&spec.kind, spec.server())
+    else {
+        let why = Fault::new(std::io::ErrorKind::InvalidInput, "is no SSH server");
+        return Err(why.at(&spec.to_string()));
+    };
+    let cert = access.secrets.join("ssh_cert");
+    let keys = Keys::read(
+        &access.secrets.join("ssh_key"),
+        cert.exists().then_some(cert.as_path()),
+        &access.secrets.join("known_hosts"),
+    )?;
+    let login = Login {
+        user: user.clone(),
+        host,
+        port,
+    };
+    let timeouts = Timeouts {
+        connect: access.timeout,
+        // Shorter than what PID 1 waits for, so that the error is ours and names the server.
+        stall: access.patience / 4 * 3,
+    };
+    let session = connect(&login, addresses, &keys, timeouts)?;
+    Ok((session, path, *way))
 }
 
 impl Session {
