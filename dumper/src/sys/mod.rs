@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod cpu;
+pub mod dm;
 pub mod kexec;
 pub mod map;
 pub mod process;

@@ -22,9 +22,11 @@ impl Container {
     /// What was found and what does not happen with it.
     pub const fn what(self) -> &'static str {
         match self {
-            Self::Md => "a member of a Linux md RAID array, and md arrays are not assembled here",
+            Self::Md => {
+                "a member of a Linux md RAID array, of which only RAID1 is assembled, and not on its own"
+            }
             Self::Luks => "a LUKS volume, and encrypted volumes are not opened here",
-            Self::Lvm => "an LVM physical volume, and volume groups are not activated here",
+            Self::Lvm => "an LVM physical volume: its volumes can be targets, not itself",
         }
     }
 }
@@ -78,7 +80,7 @@ fn md_one(read: ReadAt<'_>, at: u64) -> bool {
 }
 
 /// At least 8 KiB before the end, on a 4 KiB boundary.
-const fn md_1_0(size: u64) -> Option<u64> {
+pub(super) const fn md_1_0(size: u64) -> Option<u64> {
     match size.checked_sub(8 << 10) {
         Some(at) => Some(at & !0xfff),
         None => None,
@@ -86,7 +88,7 @@ const fn md_1_0(size: u64) -> Option<u64> {
 }
 
 /// The last whole 64 KiB that begin on a 64 KiB boundary.
-const fn md_0_90(size: u64) -> Option<u64> {
+pub(super) const fn md_0_90(size: u64) -> Option<u64> {
     (size & !0xffff).checked_sub(64 << 10)
 }
 

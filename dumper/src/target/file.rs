@@ -3,6 +3,7 @@
 use super::container::Container;
 use super::probe::{BlockDevice, Scan, hidden, matching};
 use super::spec::{Device, Kind, TargetSpec};
+use super::superblock::FsType;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2};
 use std::path::{Path, PathBuf};
@@ -151,6 +152,15 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// When the device is not there in time, or its id is not unique.
 pub fn wait_for_device(device: &Device, timeout: Duration) -> Result<BlockDevice, TargetError> {
+    wait(device, timeout, &mut |_, _| {})
+}
+
+/// The same; `build` may make more devices of those that are there, when none of them is it.
+pub(super) fn wait(
+    device: &Device,
+    timeout: Duration,
+    build: &mut dyn FnMut(&Scan, Duration),
+) -> Result<BlockDevice, TargetError> {
     let (start, mut scan) = (Instant::now(), Scan::default());
     loop {
         let changed = scan.refresh();
@@ -158,6 +168,10 @@ pub fn wait_for_device(device: &Device, timeout: Duration) -> Result<BlockDevice
             [] if start.elapsed() >= timeout => return Err(missing(device, timeout, &scan)),
             [one] if !changed => return Ok((*one).clone()),
             [_, _, ..] => return Err(ambiguous(device, &scan)),
+            [] if !changed => {
+                build(&scan, start.elapsed());
+                std::thread::sleep(POLL);
+            }
             _ => std::thread::sleep(POLL),
         }
     }
@@ -220,6 +234,15 @@ pub fn mount(
         source,
     })?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    if subvol.is_some() && fs != FsType::Btrfs {
+        return Err(TargetError::Remote {
+            place: node.display().to_string(),
+            why: format!(
+                "it holds {}, and only btrfs has subvolumes: take subvol= out",
+                fs.name()
+            ),
+        });
+    }
     let subvol = subvol.map(|name| format!("subvol={name}"));
     let options = subvol.as_deref().or(fs.options());
     match mount2(Some(&node), point, Some(fs.name()), flags, options) {
@@ -319,7 +342,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("/dev/vda is a member") && error.contains("not assembled"),
+            error.contains("/dev/vda is a member") && error.contains("only RAID1"),
             "{error}"
         );
         assert!(!place.path().join("x").exists());

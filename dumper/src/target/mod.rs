@@ -7,6 +7,8 @@ mod dumpdir;
 mod file;
 mod input;
 mod limited;
+pub mod lvm;
+pub mod md;
 mod name;
 mod nfs;
 mod place;
@@ -17,6 +19,7 @@ mod signature;
 mod spec;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+mod stack;
 mod superblock;
 
 pub use container::Container;
@@ -30,3 +33,4 @@ pub use place::{Manners, Pending, Place, Sequence};
 pub use reached::{Access, Reached};
 pub use signature::occupant;
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};
+pub use stack::assemble_device;

@@ -3,6 +3,8 @@
 //! The capture kernel has no udev: names come from `/sys/class/block`, nodes from devtmpfs, ids from the devices' own bytes.
 
 use super::container::{self, Container};
+use super::lvm::{self, Physical};
+use super::md::{self, Member};
 use super::spec::Device;
 use super::superblock::{self, FsType, PartitionIds, Superblock};
 use crate::sys::process::fork_with;
@@ -33,6 +35,14 @@ pub struct BlockDevice {
     pub partition: Option<PartitionIds>,
     /// World-wide id of the disk, with `-partN` for a partition.
     pub wwid: Option<String>,
+    /// Its number, `major:minor`.
+    pub number: String,
+    /// Other names of it: of a logical volume or an array.
+    pub names: Vec<PathBuf>,
+    /// What it says as a member of an md array.
+    pub member: Option<Member>,
+    /// What it says as an LVM physical volume.
+    pub physical: Option<Physical>,
 }
 
 impl BlockDevice {
@@ -58,7 +68,12 @@ impl BlockDevice {
                 .is_some_and(|p| p.uuid.eq_ignore_ascii_case(want)),
             Device::PartLabel(want) => self.partition.as_ref().is_some_and(|p| p.label == *want),
             Device::Wwid(want) => self.wwid.as_deref() == Some(want),
-            Device::Path(want) => self.node == Path::new(want),
+            Device::Path(want) => {
+                let want = Path::new(want);
+                self.node == want
+                    || self.names.iter().any(|name| name == want)
+                    || fs::canonicalize(want).is_ok_and(|real| real == self.node)
+            }
         }
     }
 }
@@ -171,7 +186,43 @@ fn read_device(name: &str) -> Option<BlockDevice> {
         superblock,
         partition: partition(name),
         wwid: wwid(name),
+        number: number(name),
+        names: names(name),
+        member: matches!(container, Some(Container::Md))
+            .then(|| md::member(&read, size))
+            .flatten(),
+        physical: matches!(container, Some(Container::Lvm))
+            .then(|| lvm::physical(&read))
+            .flatten(),
     })
+}
+
+fn number(name: &str) -> String {
+    let number = fs::read_to_string(format!("{SYS}/{name}/dev")).unwrap_or_default();
+    number.trim().to_owned()
+}
+
+/// `/dev/mapper/group-volume` and `/dev/group/volume`, where hyphens of the names are doubled in the first; `/dev/md/name`.
+fn names(name: &str) -> Vec<PathBuf> {
+    let mapped = fs::read_to_string(format!("{SYS}/{name}/dm/name")).unwrap_or_default();
+    names_of(name, mapped.trim())
+}
+
+fn names_of(name: &str, mapped: &str) -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    if let Some(array) = name.strip_prefix("md_") {
+        names.push(Path::new("/dev/md").join(array));
+    }
+    if mapped.is_empty() {
+        return names;
+    }
+    names.push(Path::new("/dev/mapper").join(mapped));
+    let marked = mapped.replace("--", "\0");
+    if let Some((group, volume)) = marked.split_once('-') {
+        let plain = |part: &str| part.replace('\0', "-");
+        names.push(Path::new("/dev").join(plain(group)).join(plain(volume)));
+    }
+    names
 }
 
 /// As the kernel says it: NVMe beside the disk, SCSI in its device; virtio has a serial number instead.
@@ -258,11 +309,23 @@ mod tests {
         });
         BlockDevice {
             node: node.into(),
-            container: None,
             superblock,
-            partition: None,
-            wwid: None,
+            ..BlockDevice::default()
         }
+    }
+
+    #[test]
+    fn volumes_and_arrays_have_other_names() {
+        let names = |name: &str, mapped: &str| -> Vec<String> {
+            let names = names_of(name, mapped);
+            names.iter().map(|n| n.display().to_string()).collect()
+        };
+        assert_eq!(
+            names("dm-0", "vg--0-a--b"),
+            ["/dev/mapper/vg--0-a--b", "/dev/vg-0/a-b"]
+        );
+        assert_eq!(names("md_crash", ""), ["/dev/md/crash"]);
+        assert!(names("vda", "").is_empty());
     }
 
     #[test]
@@ -329,6 +392,7 @@ mod tests {
                 superblock: None,
                 partition: Some(part),
                 wwid: Some("eui.1-part1".into()),
+                ..BlockDevice::default()
             },
         ];
         let nodes = |d: Device| {

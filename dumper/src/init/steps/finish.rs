@@ -2,7 +2,7 @@
 
 use super::mount::reached_fact;
 use super::{Context, End, RUN, load};
-use crate::target::Reached;
+use crate::target::{Reached, lvm, md};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, umount2};
@@ -20,6 +20,10 @@ pub(super) fn run(_: &Context) -> Result<End, String> {
     for point in remote.iter().rev() {
         busy.extend(unmount(point, false));
     }
+    // Volumes may be on arrays; superblocks of arrays then say that they are clean.
+    let volumes = lvm::remove_all().map_err(|e| format!("volumes: {e}"));
+    busy.extend(volumes.err());
+    busy.extend(md::stop_all().err());
     if busy.is_empty() {
         Ok(End::Done)
     } else {

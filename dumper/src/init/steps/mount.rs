@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::init::log::say;
 use crate::net::{self, NetError};
 use crate::target::{
-    Export, Kind, Reached, TargetSpec, mount, mount_virtiofs, raw, wait_for_device,
+    Export, Kind, Reached, TargetSpec, assemble_device, mount, mount_virtiofs, raw,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -18,12 +18,12 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let config = &plan.config;
     let reached = match &spec.kind {
         Kind::File { device, subvol, .. } => {
-            let found = wait_for_device(device, config.device_timeout);
+            let found = assemble_device(device, config.device_timeout);
             let found = found.map_err(|e| e.to_string())?;
             mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
         Kind::Raw { device, id } => {
-            let found = wait_for_device(device, config.device_timeout);
+            let found = assemble_device(device, config.device_timeout);
             let ledger = Path::new(RUN).join(format!("raw-{}.ledger", context.target));
             found
                 .and_then(|found| raw::reach(&found.node, id.as_deref(), ledger))
