@@ -122,7 +122,14 @@ impl Plan {
                     .min(left),
                 None,
             ),
-            Step::Network(_) => (self.network_timeout.saturating_add(SHORT).min(left), None),
+            // Devices, carrier and addresses have it each.
+            Step::Network(_) => (
+                self.network_timeout
+                    .saturating_mul(3)
+                    .saturating_add(SHORT)
+                    .min(left),
+                None,
+            ),
             Step::Mount(_) => (
                 self.device_timeout
                     .saturating_add(Duration::from_secs(60))
@@ -218,7 +225,7 @@ mod tests {
             (585, 1)
         );
         let network = plan.limits(Step::Network(1), Duration::from_secs(600), None);
-        assert_eq!(network.deadline.as_secs(), 25);
+        assert_eq!(network.deadline.as_secs(), 35);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which interface leads to a target.
 
 use super::up::{Limits, Up};
-use super::{Interface, Plan};
+use super::{Interface, Kind, Plan};
 use std::fmt;
 use std::time::Duration;
 
@@ -43,12 +43,23 @@ fn tops(interfaces: &[Interface]) -> impl Iterator<Item = &Interface> {
 }
 
 impl Limits {
-    /// For a network that has so long.
-    pub fn within(whole: Duration) -> Self {
+    /// For an interface that has so long for each of its phases: a bond, which may be tried with each of its slaves alone, has it once.
+    pub fn within(whole: Duration, plan: &Plan, interface: &str) -> Self {
+        let slaves = |name: &str| {
+            let found = plan.interfaces.iter().find(|i| i.name == name);
+            found.map_or(0, |i| match &i.kind {
+                Kind::Bond { on, .. } => on.len(),
+                _ => 0,
+            })
+        };
+        let parts = plan.interfaces.iter().find(|i| i.name == interface);
+        let below = parts.map_or_else(Vec::new, Interface::parts);
+        let slaves = slaves(interface) + below.iter().map(|name| slaves(name)).sum::<usize>();
+        let each = whole / u32::try_from(slaves.saturating_add(1)).unwrap_or(u32::MAX);
         Self {
-            device: whole,
-            carrier: whole,
-            address: whole,
+            device: each,
+            carrier: each,
+            address: each,
             ..Self::default()
         }
     }
@@ -102,5 +113,27 @@ mod tests {
         let plan = plan.with(&more);
         assert_eq!((plan.leading_to(1), plan.interfaces.len()), (Some("v"), 3));
         assert_eq!(Plan::default().leading_to(1), None);
+    }
+
+    #[test]
+    fn a_bond_shares_its_time_with_its_slaves() {
+        let plan = Plan {
+            interfaces: interfaces(&[
+                "a:mac=52:54:00:12:34:56",
+                "b:mac=52:54:00:12:34:57",
+                "c:bond=active-backup;on=a+b;dhcp",
+                "v:vlan=5;on=c;dhcp",
+            ]),
+            ..Plan::default()
+        };
+        let limit = |name| Limits::within(Duration::from_secs(60), &plan, name).carrier;
+        assert_eq!(
+            (
+                limit("a").as_secs(),
+                limit("c").as_secs(),
+                limit("v").as_secs()
+            ),
+            (60, 20, 20)
+        );
     }
 }

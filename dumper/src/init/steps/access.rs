@@ -10,6 +10,7 @@ pub(super) fn of(config: &Config, _context: &Context) -> Access {
     Access {
         secrets: Path::new("/etc/baredump").into(),
         timeout: config.device_timeout,
-        patience: config.stall,
+        // Less than PID 1 has: the error then names the server.
+        patience: config.stall.mul_f32(0.75),
     }
 }

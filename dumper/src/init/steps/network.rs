@@ -18,9 +18,15 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let interface = asked.or_else(|| network.leading_to(context.target)).ok_or_else(|| {
         "no interface is known: the image was built without a look at the host's network, name one with `interfaces`".to_owned()
     })?;
-    let limits = net::Limits::within(plan.config.network_timeout);
-    let up = net::bring_up(&network, interface, limits, &mut |text| say!("{text}"))
+    let limits = net::Limits::within(plan.config.network_timeout, &network, interface);
+    let mut up = net::bring_up(&network, interface, limits, &mut |text| say!("{text}"))
         .map_err(|e| e.to_string())?;
+    if up.before {
+        // What a lease said of name servers was heard when it came up.
+        let mut earlier = (0..context.target).rev().filter_map(self::up);
+        let same = earlier.find(|other| other.interface == up.interface);
+        up.dns = same.map_or(up.dns, |other| other.dns);
+    }
     say!("{up}");
     store(&up_fact(context.target), &up)?;
     Ok(End::Done)
