@@ -36,7 +36,7 @@ fn run(args: &[String]) -> Result<()> {
     let (key, cert) = key.split_once(',').unwrap_or((key, ""));
     let cert = (!cert.is_empty()).then_some(Path::new(cert));
     let keys = Keys::read(Path::new(key), cert, Path::new(known_hosts))?;
-    keys.check()?;
+    keys.check(&spec)?;
     let login = Login {
         user: user.clone(),
         host: host.clone(),

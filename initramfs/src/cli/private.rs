@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use baredump::config::Config;
+use baredump::target::ssh::Keys;
 use baredump::target::{Kind, TargetSpec};
 
 /// A file of the image below `/etc/baredump`, and its bytes.
@@ -58,6 +59,8 @@ fn ssh(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result
     let known_hosts = needed(target, "ssh_known_hosts", config.ssh_known_hosts.as_deref())?;
     one(files, "ssh_key", key)?;
     one(files, "known_hosts", known_hosts)?;
+    let certificate = config.ssh_certificate.as_deref();
+    Keys::read(key, certificate, known_hosts)?.check(target)?;
     match &config.ssh_certificate {
         Some(certificate) => one(files, "ssh_cert", certificate),
         None => Ok(()),
@@ -104,12 +107,18 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// Of a pair that was made for this test only.
+    const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\nQyNTUxOQAAACDBErJeT46sVtTxHzeTO8bVhb7QRvt1ZG8sIPbnt+FPRQAAAIhVvHuBVbx7\ngQAAAAtzc2gtZWQyNTUxOQAAACDBErJeT46sVtTxHzeTO8bVhb7QRvt1ZG8sIPbnt+FPRQ\nAAAEDhEZM7t2IzuSAAgC9KIGiQVUA6h7YYIhz79HavKhy8q8ESsl5PjqxW1PEfN5M7xtWF\nvtBG+3Vkbywg9ue34U9FAAAABHRlc3QB\n-----END OPENSSH PRIVATE KEY-----";
+    const HOSTS: &str =
+        "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
     #[test]
     fn what_a_target_needs_must_be_named_and_be_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
-        fs::write(path("key"), "K").unwrap();
-        fs::write(path("hosts"), "H").unwrap();
+        fs::write(path("key"), KEY).unwrap();
+        fs::write(path("hosts"), HOSTS).unwrap();
+        fs::write(path("none of h"), "other ssh-ed25519 AAAA").unwrap();
         let config = |more: &str| {
             let text = format!("targets = [\"sftp://u@h/d\"]\n{more}");
             Config::from_toml_strict(&text).unwrap()
@@ -120,11 +129,16 @@ mod tests {
         assert!(error(&key).contains("`ssh_known_hosts`"));
         let missing = format!("{key}ssh_known_hosts = {:?}\n", path("none"));
         assert!(error(&missing).contains("none"));
+        let unknown = format!("{key}ssh_known_hosts = {:?}\n", path("none of h"));
+        assert!(error(&unknown).contains("no key for h"));
         let whole = format!("{key}ssh_known_hosts = {:?}\n", path("hosts"));
         let found = files(&config(&whole)).unwrap();
         assert_eq!(
             found[..2],
-            [("ssh_key", b"K".to_vec()), ("known_hosts", b"H".to_vec())]
+            [
+                ("ssh_key", KEY.as_bytes().to_vec()),
+                ("known_hosts", HOSTS.as_bytes().to_vec())
+            ]
         );
         assert_eq!((found[2].0, found[2].1.len()), ("seed", SEED));
         let plain = Config::from_toml_strict("targets = [\"file:/dev/vda:/\"]").unwrap();

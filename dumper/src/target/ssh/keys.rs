@@ -1,11 +1,13 @@
 //! What proves us to a server, and the server to us. Nothing of a private key is ever shown.
 
 use super::fault::Fault;
-use crate::target::TargetError;
+use super::known_hosts::Pinned;
+use crate::target::{TargetError, TargetSpec};
 use russh::keys::{Certificate, PrivateKey};
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// A private key, a certificate for it, and the host keys that are pinned.
@@ -38,17 +40,39 @@ impl Keys {
         })
     }
 
-    /// Whether the key can be used, and the certificate is one for it; so that an image is not built with others.
+    /// Whether `spec` can be reached with them, as far as that can be told before: an image with others would be of no use.
     ///
     /// # Errors
     /// A sentence that says what is wrong with which of them.
-    pub fn check(&self) -> Result<(), String> {
-        let key = self.private().map_err(|fault| fault.why)?;
-        let cert = self.certificate().map_err(|fault| fault.why)?;
+    pub fn check(&self, spec: &TargetSpec) -> Result<(), TargetError> {
+        let place = spec.to_string();
+        let key = self.private().map_err(|fault| fault.at(&place))?;
+        let cert = self.certificate().map_err(|fault| fault.at(&place))?;
         if cert.is_some_and(|cert| cert.public_key() != key.public_key().key_data()) {
-            return Err("the SSH certificate is for another key than the one given".into());
+            let why = "the SSH certificate is for another key than the one given";
+            return Err(Fault::new(io::ErrorKind::InvalidInput, why).at(&place));
         }
-        Ok(())
+        let Some((host, port)) = spec.server() else {
+            return Ok(());
+        };
+        self.pinned(&host, port, &[])
+            .map(|_| ())
+            .map_err(|fault| fault.at(&place))
+    }
+
+    /// The host keys of a server; that there are none is an error.
+    pub(super) fn pinned(&self, host: &str, port: u16, ips: &[IpAddr]) -> Result<Pinned, Fault> {
+        let pinned = Pinned::find(&self.known_hosts, host, port, ips);
+        if !pinned.is_empty() {
+            return Ok(pinned);
+        }
+        Err(Fault::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "known_hosts has no key for {}, and none is accepted blindly: add what ssh-keyscan shows, after a look at it",
+                pinned.names()
+            ),
+        ))
     }
 
     pub(super) fn private(&self) -> Result<PrivateKey, Fault> {
@@ -109,4 +133,45 @@ fn read(path: &Path) -> Result<Vec<u8>, TargetError> {
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a pair that was made for this test only.
+    const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\nQyNTUxOQAAACDBErJeT46sVtTxHzeTO8bVhb7QRvt1ZG8sIPbnt+FPRQAAAIhVvHuBVbx7\ngQAAAAtzc2gtZWQyNTUxOQAAACDBErJeT46sVtTxHzeTO8bVhb7QRvt1ZG8sIPbnt+FPRQ\nAAAEDhEZM7t2IzuSAAgC9KIGiQVUA6h7YYIhz79HavKhy8q8ESsl5PjqxW1PEfN5M7xtWF\nvtBG+3Vkbywg9ue34U9FAAAABHRlc3QB\n-----END OPENSSH PRIVATE KEY-----";
+    const LOCKED: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABD2cqLL9a\n+4ilcys8rRGzkTAAAAEAAAAAEAAAAzAAAAC3NzaC1lZDI1NTE5AAAAILoTDEnNWK/yVQL6\nVmrKqlQIOayDVq5os9AeRGurGjgnAAAAkERBLzaGquz0zZTXbAPd3e79VYVTA5IvK1L/2r\no3Q1EhuGiUtOb9nPB2Iw+CZNLNPTmgnOZxb4VONdyowIGPmuwjTmKzXLXRsOb6XUzfXLve\ng0zkIvs/89CU+wnAAffgzaaG0gJwFvcNgGDjbfy1snQZHg/krLBxNJ4NjbouBj5VrSSPld\nbSohp5OhAcS0nqig==\n-----END OPENSSH PRIVATE KEY-----";
+
+    fn keys(key: &str, known_hosts: &str) -> Keys {
+        Keys {
+            key: key.into(),
+            cert: None,
+            known_hosts: known_hosts.into(),
+        }
+    }
+
+    fn error(keys: &Keys) -> String {
+        let spec = "sftp://u@vault:2222/d".parse().unwrap();
+        keys.check(&spec)
+            .err()
+            .map_or_else(String::new, |e| e.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_without_its_bytes() {
+        let host = "[vault]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        assert_eq!(error(&keys(KEY, host)), "");
+        assert!(error(&keys(KEY, "other ssh-ed25519 AAAA")).contains("no key for [vault]:2222"));
+        assert!(error(&keys(LOCKED, host)).contains("passphrase"));
+        assert!(error(&keys("-----BEGIN RSA PRIVATE KEY-----\nMII", host)).contains("PEM"));
+        assert!(error(&keys("ssh-ed25519 AAAA", host)).contains("ssh-keygen -t ed25519"));
+        assert!(error(&keys(&KEY.replacen("AAAA", "BBBB", 1), host)).contains("damaged"));
+        let cert = Keys {
+            cert: Some("x".into()),
+            ..keys(KEY, host)
+        };
+        assert!(error(&cert).contains("certificate is damaged"));
+        assert!(!format!("{cert:?}").contains("BEGIN"));
+    }
 }
