@@ -21,6 +21,8 @@ mod spec;
 pub mod ssh;
 mod stack;
 mod superblock;
+#[cfg(feature = "s3")]
+pub mod web;
 
 pub use container::Container;
 pub use dumpdir::{DumpDir, FileOut};

@@ -47,6 +47,11 @@ pub trait Place {
     /// Size of a file, `None` when it is not there.
     fn size(&self, name: &str) -> Option<u64>;
 
+    /// What happened on the way that the report should say, so far.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Writes a whole small file in the place of an older one.
     ///
     /// # Errors

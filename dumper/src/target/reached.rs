@@ -46,7 +46,8 @@ impl Reached {
     pub fn create(
         &self,
         spec: &TargetSpec,
-        #[cfg_attr(not(feature = "ssh"), allow(unused_variables))] access: &Access,
+        #[cfg_attr(not(any(feature = "s3", feature = "ssh")), allow(unused_variables))]
+        access: &Access,
         name: &str,
     ) -> Result<Box<dyn Place>, TargetError> {
         match self {
@@ -60,6 +61,10 @@ impl Reached {
                 mounted.path_of(spec),
                 name,
             )?)),
+            #[cfg(feature = "s3")]
+            Self::Server(addresses) if is_web(spec) => {
+                super::web::create(spec, addresses, access, name)
+            }
             Self::Raw(raw) => Ok(Box::new(RawPlace::create(raw, name)?)),
             Self::Server(_) | Self::Console => Err(unsupported(spec)),
         }
@@ -72,7 +77,8 @@ impl Reached {
     pub fn open(
         &self,
         spec: &TargetSpec,
-        #[cfg_attr(not(feature = "ssh"), allow(unused_variables))] access: &Access,
+        #[cfg_attr(not(any(feature = "s3", feature = "ssh")), allow(unused_variables))]
+        access: &Access,
         path: &str,
     ) -> Result<Box<dyn Place>, TargetError> {
         match self {
@@ -82,10 +88,20 @@ impl Reached {
                 session.open(path, way)
             }
             Self::Mounted(mounted) => Ok(Box::new(DumpDir::open(mounted, path)?)),
+            #[cfg(feature = "s3")]
+            Self::Server(addresses) if is_web(spec) => {
+                super::web::open(spec, addresses, access, path)
+            }
             Self::Raw(raw) => Ok(Box::new(RawPlace::open(raw, path)?)),
             Self::Server(_) | Self::Console => Err(unsupported(spec)),
         }
     }
+}
+
+#[cfg(feature = "s3")]
+fn is_web(spec: &TargetSpec) -> bool {
+    use super::spec::Kind;
+    matches!(spec.kind, Kind::S3 { .. } | Kind::Http { .. })
 }
 
 fn unsupported(spec: &TargetSpec) -> TargetError {

@@ -75,6 +75,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         }
     };
     report.outcome = outcome;
+    dir.remarks().iter().for_each(|text| report.warn(text));
     save(context, dir, &report)?;
     context.result(
         report.outcome.status,
