@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use baredump::config::Config;
 use baredump::target::ssh::Keys;
-use baredump::target::{Kind, TargetSpec};
+use baredump::target::{Kind, TargetSpec, web};
 
 /// A file of the image below `/etc/baredump`, and its bytes.
 pub(super) type Private = (&'static str, Vec<u8>);
@@ -23,11 +24,7 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     for target in &config.targets {
         match &target.kind {
             Kind::Sftp { .. } => ssh(config, target, &mut files)?,
-            Kind::S3 { .. } => one(
-                &mut files,
-                "s3_credentials",
-                needed(target, "s3_credentials", config.s3_credentials.as_deref())?,
-            )?,
+            Kind::S3 { .. } => s3(config, target, &mut files)?,
             _ => {}
         }
         let tls = match &target.kind {
@@ -38,20 +35,48 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
             _ => false,
         };
         if tls {
-            one(
-                &mut files,
-                "ca.pem",
-                needed(target, "ca", config.ca.as_deref())?,
-            )?;
+            let path = needed(target, "ca", config.ca.as_deref())?;
+            one(&mut files, "ca.pem", path)?;
+            checked(&files, "ca.pem", path, web::check_certificates)?;
         }
     }
     if !config.recipients.is_empty() {
         baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::from)?;
     }
+    if files.iter().any(|(name, _)| *name == "ca.pem") {
+        files.push(("built", built().into()));
+    }
     if !files.is_empty() || !config.recipients.is_empty() {
         files.push(("seed", seed()?));
     }
     Ok(files)
+}
+
+fn s3(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result<()> {
+    let path = needed(target, "s3_credentials", config.s3_credentials.as_deref())?;
+    one(files, "s3_credentials", path)?;
+    checked(files, "s3_credentials", path, |text| {
+        web::check_credentials(&String::from_utf8_lossy(text)).map_err(str::to_owned)
+    })
+}
+
+/// Looks at a file that was taken. What is wrong with it is said, not what is in it.
+fn checked(
+    files: &[Private],
+    name: &str,
+    path: &Path,
+    check: impl Fn(&[u8]) -> std::result::Result<(), String>,
+) -> Result<()> {
+    let file = files.iter().find(|(other, _)| *other == name);
+    let done = file.map_or(Ok(()), |(_, bytes)| check(bytes));
+    done.map_err(anyhow::Error::msg)
+        .with_context(|| path.display().to_string())
+}
+
+/// Now, in seconds since 1970: a certificate that is good now is not refused at the crash because the clock was reset.
+fn built() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs()).to_string()
 }
 
 fn ssh(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result<()> {
@@ -141,6 +166,18 @@ mod tests {
             ]
         );
         assert_eq!((found[2].0, found[2].1.len()), ("seed", SEED));
+        let bad = format!("targets = [\"https://h/d\"]\nca = {:?}\n", path("key"));
+        let bad = files(&Config::from_toml_strict(&bad).unwrap()).unwrap_err();
+        assert!(format!("{bad:#}").contains("no certificate"), "{bad:#}");
+        let bad = format!(
+            "targets = [\"s3://b?endpoint=http://h\"]\ns3_credentials = {:?}\n",
+            path("key")
+        );
+        let bad = files(&Config::from_toml_strict(&bad).unwrap()).unwrap_err();
+        assert!(
+            format!("{bad:#}").contains("aws_secret_access_key"),
+            "{bad:#}"
+        );
         let plain = Config::from_toml_strict("targets = [\"file:/dev/vda:/\"]").unwrap();
         assert!(files(&plain).unwrap().is_empty());
     }
