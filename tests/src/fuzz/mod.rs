@@ -9,6 +9,7 @@ mod net;
 mod served;
 mod ssh;
 mod tables;
+mod web;
 
 pub use input::Patched;
 
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
         memory::struct_pages_seeds,
     ),
     target("printk", memory::printk, memory::printk_seeds),
+    target("http-reply", web::reply, web::reply_seeds),
     target("age", served::age, served::age_seeds),
     target("report", served::report, served::report_seeds),
     target("dhcp", net::dhcp, net::dhcp_seeds),
