@@ -5,7 +5,7 @@ use crate::fetch::{Kernel, Packaged};
 use crate::guest::{HOST, MACHINE_ID, PANIC};
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The programs that judge a dump.
@@ -15,6 +15,28 @@ pub(crate) struct Judges {
     pub(crate) binaries: Binaries,
     /// The one that wrote the format.
     pub(crate) makedumpfile: Packaged,
+}
+
+/// How a target holds a dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As files.
+    File,
+    /// As a stream.
+    Stream,
+    /// As a stream that is encrypted, like the log; the file with the key.
+    Sealed(PathBuf),
+}
+
+impl Form {
+    /// Names of the files with checksums, sorted.
+    const fn files(&self) -> [&'static str; 2] {
+        match self {
+            Self::File => ["vmcore", "vmcore-dmesg.txt"],
+            Self::Stream => ["vmcore-dmesg.txt", "vmcore.flat"],
+            Self::Sealed(_) => ["vmcore-dmesg.txt.age", "vmcore.flat.age"],
+        }
+    }
 }
 
 /// A judge and what it said.
@@ -29,13 +51,27 @@ pub(crate) struct Verdict {
 impl Judges {
     /// All verdicts on the dump directory of a complete dump.
     pub(crate) fn complete(&self, dir: &Path, kernel: &Kernel) -> Vec<Verdict> {
-        let vmcore = dir.join("vmcore");
+        self.complete_as(dir, kernel, &Form::File)
+    }
+
+    /// The same for any form of the files.
+    pub(crate) fn complete_as(&self, dir: &Path, kernel: &Kernel, form: &Form) -> Vec<Verdict> {
+        let plain = match self.open(dir, form) {
+            Ok(plain) => plain,
+            Err(error) => {
+                return vec![Verdict {
+                    judge: "opening it",
+                    said: Err(error),
+                }];
+            }
+        };
+        let vmcore = plain.join("vmcore");
         let mut verdicts = vec![
-            ("file names", names(dir)),
-            ("dmesg", log_file(dir)),
+            ("file names", names(dir, form)),
+            ("dmesg", log_file(&plain)),
             ("report.json", report(dir, "complete")),
-            ("its facts", facts(dir, kernel)),
-            ("its checksums", checksums(dir)),
+            ("its facts", facts(dir, kernel, form)),
+            ("its checksums", checksums(dir, form)),
             ("baredump verify", self.verify(&vmcore)),
         ];
         if absent(kernel).is_none() {
@@ -46,6 +82,45 @@ impl Judges {
             .into_iter()
             .map(|(judge, said)| Verdict { judge, said })
             .collect()
+    }
+
+    /// A directory with the dump and its log as plain files, made with the programs that users have for it: `age` and makedumpfile.
+    fn open(&self, dir: &Path, form: &Form) -> Result<PathBuf> {
+        if matches!(form, Form::File) {
+            return Ok(dir.to_path_buf());
+        }
+        let plain = dir.with_extension("plain");
+        fs::create_dir_all(&plain).with_context(|| format!("cannot make {}", plain.display()))?;
+        for name in form.files() {
+            let (from, to) = (dir.join(name), plain.join(name.trim_end_matches(".age")));
+            match form {
+                Form::Sealed(identity) => {
+                    let mut age = Command::new("age");
+                    age.arg("--decrypt")
+                        .arg("-i")
+                        .arg(identity)
+                        .arg("-o")
+                        .arg(&to);
+                    qemu::run_tool(age.arg(&from), &[0])?;
+                }
+                _ => {
+                    fs::copy(&from, &to)
+                        .with_context(|| format!("cannot copy {}", from.display()))?;
+                }
+            }
+        }
+        let flat = plain.join("vmcore.flat");
+        let stream = fs::File::open(&flat).context("there is no stream")?;
+        let mut rearrange = self.makedumpfile.command()?;
+        rearrange.arg("-R").arg(plain.join("vmcore"));
+        let out = rearrange.stdin(stream).output()?;
+        if !out.status.success() {
+            bail!(
+                "makedumpfile -R: {}",
+                String::from_utf8_lossy(&out.stderr).trim()
+            );
+        }
+        Ok(plain)
     }
 
     /// Our own check of structure and of every page.
@@ -96,9 +171,10 @@ fn osrelease(vmcore: &Path, kernel: &Kernel) -> Result<String> {
 }
 
 /// A complete dump's directory holds three files under final names and nothing else.
-fn names(dir: &Path) -> Result<String> {
+fn names(dir: &Path, form: &Form) -> Result<String> {
     let found = files(dir)?;
-    if found != ["report.json", "vmcore", "vmcore-dmesg.txt"] {
+    let [first, second] = form.files();
+    if found != ["report.json", first, second] {
         bail!("the directory holds {}", found.join(" "));
     }
     Ok(found.join(" "))
@@ -155,8 +231,12 @@ pub(crate) fn report(dir: &Path, outcome: &str) -> Result<String> {
 }
 
 /// What the report says of the dead kernel is what the guest is known to be.
-fn facts(dir: &Path, kernel: &Kernel) -> Result<String> {
+fn facts(dir: &Path, kernel: &Kernel, form: &Form) -> Result<String> {
     let report = read_report(dir)?;
+    let sealed = matches!(form, Form::Sealed(_));
+    if sealed && report.to_string().contains(PANIC) {
+        bail!("the log is encrypted, but the report has its panic line");
+    }
     let text = |pointer| text(&report, pointer);
     let number = |pointer: &str| {
         report
@@ -168,7 +248,7 @@ fn facts(dir: &Path, kernel: &Kernel) -> Result<String> {
         ("/host", HOST),
         ("/machine_id", MACHINE_ID),
         ("/kernel_release", kernel.release.as_str()),
-        ("/panic_line", PANIC),
+        ("/panic_line", if sealed { "none" } else { PANIC }),
     ];
     for (pointer, value) in expected {
         if text(pointer) != value {
@@ -216,7 +296,7 @@ fn facts(dir: &Path, kernel: &Kernel) -> Result<String> {
 }
 
 /// Size and CRC-32 of every file are those in the report.
-fn checksums(dir: &Path) -> Result<String> {
+fn checksums(dir: &Path, form: &Form) -> Result<String> {
     let report = read_report(dir)?;
     let files = report
         .pointer("/files")
@@ -238,7 +318,7 @@ fn checksums(dir: &Path) -> Result<String> {
         names.push(name);
     }
     names.sort_unstable();
-    if names != ["vmcore", "vmcore-dmesg.txt"] {
+    if names != form.files() {
         bail!("it lists {}", names.join(" "));
     }
     Ok(names.join(" "))
@@ -266,10 +346,10 @@ mod tests {
         ] {
             fs::write(dir.join(name), "").unwrap();
         }
-        assert!(names(&dir).is_ok());
+        assert!(names(&dir, &Form::File).is_ok());
         fs::rename(dir.join("vmcore"), dir.join("vmcore-incomplete")).unwrap();
         assert!(
-            names(&dir)
+            names(&dir, &Form::File)
                 .unwrap_err()
                 .to_string()
                 .contains("vmcore-incomplete")

@@ -6,25 +6,15 @@ pub(crate) mod check;
 pub(crate) mod https;
 pub(crate) mod nfs;
 mod process;
-#[allow(
-    dead_code,
-    reason = "the first scenario that wants it is not there yet"
-)]
 pub(crate) mod proxy;
 mod rpcbind;
 pub(crate) mod s3;
 pub(crate) mod ssh;
 pub(crate) mod syslog;
-#[allow(
-    dead_code,
-    reason = "the first scenario that wants it is not there yet"
-)]
 pub(crate) mod trunk;
-#[allow(
-    dead_code,
-    reason = "the first scenario that wants it is not there yet"
-)]
 pub(crate) mod virtiofs;
+
+pub(crate) use process::free_port;
 
 use anyhow::{Context, Result};
 use std::fs;

@@ -2,13 +2,15 @@
 
 mod fault;
 mod harness;
+mod ladder;
 mod net;
 pub(crate) mod own;
 mod panic;
+mod reach;
 mod sentinels;
 mod target;
 
-use crate::check::{Judges, Verdict};
+use crate::check::{Form, Judges, Verdict};
 use crate::fetch::Kernel;
 use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
@@ -79,6 +81,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         target::scenarios(),
         harness::scenarios(),
         net::scenarios(),
+        ladder::scenarios(),
     ]
     .into_iter()
     .flatten()
@@ -241,6 +244,16 @@ pub(crate) fn only_dump(run: &Run) -> Result<std::path::PathBuf> {
 
 /// Every judge accepts a dump as complete.
 pub(crate) fn all_good(bench: &Bench<'_>, dump: &Path, kernel: &Kernel) -> Result<()> {
+    all_good_as(bench, dump, kernel, &Form::File)
+}
+
+/// Every judge accepts a dump in this form as complete.
+pub(crate) fn all_good_as(
+    bench: &Bench<'_>,
+    dump: &Path,
+    kernel: &Kernel,
+    form: &Form,
+) -> Result<()> {
     let refused = |verdict: Verdict| {
         verdict
             .said
@@ -249,7 +262,7 @@ pub(crate) fn all_good(bench: &Bench<'_>, dump: &Path, kernel: &Kernel) -> Resul
     };
     let bad: Vec<_> = bench
         .judges
-        .complete(dump, kernel)
+        .complete_as(dump, kernel, form)
         .into_iter()
         .filter_map(refused)
         .collect();

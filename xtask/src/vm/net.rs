@@ -1,39 +1,306 @@
-//! Targets behind a network: real servers on the host's loopback, reached through a network card of the guest.
+//! Targets behind a network: a dump arrives at a real server on the host's loopback, by every protocol and over every kind of interface.
 
-use super::{Bench, Scenario, all_good, finished, only_dump};
+use super::reach::{
+    DHCP, MAC, SECOND, SLAAC, STATIC, complete, config, file_key, lonely, machine, private,
+};
+use super::{Bench, Scenario, Servers};
+use crate::check::{Form, read_report};
 use crate::fetch::{Kernel, MAIN_SERIES};
-use crate::guest::{Guest, Run};
-use anyhow::Result;
+use crate::guest::{Guest, HOST, PANIC, Run};
+use crate::lab::Lab;
+use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::ssh::{Key, Service, Ssh, USER};
+use crate::servers::syslog::Syslog;
+use crate::servers::trunk::Trunk;
+use crate::servers::virtiofs::{TAG, Virtiofs};
+use crate::servers::{HOST4, HOST6};
+use anyhow::{Context, Result, bail, ensure};
 use qemu::Nic;
-use qemu::net::Cable;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::Command;
 
-/// The MAC address of the first card.
-const MAC: &str = "52:54:00:12:34:56";
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// The VLAN of the tagged network.
+const VLAN: u16 = 5;
 
-pub(super) fn scenarios() -> Vec<Scenario> {
-    let mut silent = Nic::user("52:54:00:12:34:57");
-    silent.cable = Cable::Silent;
-    silent.carrier = false;
-    let guest = Guest {
-        memory: 768,
-        words: "guest.workload=0".into(),
-        capture_modules: vec!["virtio_blk".into(), "virtio_net".into(), "af_packet".into()],
-        nics: vec![Nic::user(MAC), silent],
-        ..Guest::default()
-    };
-    vec![Scenario {
-        name: "net-cards",
-        series: MAIN_SERIES,
-        guest,
-        setup: None,
-        judge,
-    }]
+/// Who takes the dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    /// NFS, this version.
+    Nfs(&'static str),
+    /// SFTP with this key.
+    Sftp(Key),
+    /// Commands over SSH.
+    Exec,
+    Virtiofs,
+    /// A log server, this protocol.
+    Syslog(&'static str),
 }
 
-/// Network cards are in nobody's way.
+/// What leads there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Static,
+    Dhcp,
+    /// IPv6 by router advertisements.
+    Six,
+    /// A tagged network on the card.
+    Vlan,
+    /// Two cards, the first without a carrier.
+    Bond,
+    /// None is needed.
+    None,
+}
+
+#[derive(Debug)]
+struct Case {
+    name: &'static str,
+    server: Server,
+    way: Way,
+    /// Encrypted.
+    sealed: bool,
+}
+
+const fn case(name: &'static str, server: Server, way: Way) -> Case {
+    Case {
+        name,
+        server,
+        way,
+        sealed: false,
+    }
+}
+
+const CASES: &[Case] = &[
+    case("net-nfs-4.2", Server::Nfs("4.2"), Way::Static),
+    case("net-nfs-4.0-dhcp", Server::Nfs("4.0"), Way::Dhcp),
+    case("net-nfs-3", Server::Nfs("3"), Way::Dhcp),
+    case("net-nfs-ipv6", Server::Nfs("4.2"), Way::Six),
+    case("net-nfs-vlan", Server::Nfs("4.1"), Way::Vlan),
+    case("net-nfs-bond", Server::Nfs("4.2"), Way::Bond),
+    Case {
+        sealed: true,
+        ..case("net-nfs-sealed", Server::Nfs("4.2"), Way::Dhcp)
+    },
+    case("net-virtiofs", Server::Virtiofs, Way::None),
+    case("net-syslog-udp", Server::Syslog("udp"), Way::Dhcp),
+    case("net-syslog-tcp", Server::Syslog("tcp"), Way::Static),
+];
+
+/// Scenarios of what is not there yet.
+#[allow(dead_code, reason = "they come with the SSH client")]
+const LATER: &[Case] = &[
+    case("net-sftp", Server::Sftp(Key::Ed25519), Way::Static),
+    case("net-sftp-dhcp", Server::Sftp(Key::Ecdsa), Way::Dhcp),
+    case("net-sftp-rsa", Server::Sftp(Key::Rsa), Way::Dhcp),
+    case(
+        "net-sftp-certificate",
+        Server::Sftp(Key::Certificate),
+        Way::Dhcp,
+    ),
+    case("net-sftp-ipv6", Server::Sftp(Key::Ed25519), Way::Six),
+    case("net-ssh-exec", Server::Exec, Way::Dhcp),
+    Case {
+        sealed: true,
+        ..case("net-sftp-sealed", Server::Sftp(Key::Ed25519), Way::Dhcp)
+    },
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    CASES
+        .iter()
+        .map(|case| Scenario {
+            name: case.name,
+            series: MAIN_SERIES,
+            guest: machine(),
+            setup: Some(Box::new(|lab, dir, guest| set_up(case, lab, dir, guest))),
+            judge: match case.server {
+                Server::Syslog(_) => told,
+                _ => judge,
+            },
+        })
+        .collect()
+}
+
+fn set_up(case: &Case, lab: &Lab, dir: &Path, guest: &mut Guest) -> Result<Servers> {
+    let mut servers = Servers::new();
+    let interfaces = wire(case.way, guest, &mut servers)?;
+    let mut keys = String::new();
+    let target = serve(case, lab, dir, guest, &mut servers, &mut keys)?;
+    guest.config = config(&[target], interfaces)? + &keys;
+    if case.sealed {
+        let recipient = recipient(&dir.join("identity"))?;
+        guest
+            .config
+            .push_str(&format!("recipients = [\"{recipient}\"]\n"));
+    }
+    Ok(servers)
+}
+
+/// Puts cards into the machine; the lines of their interfaces.
+fn wire(way: Way, guest: &mut Guest, servers: &mut Servers) -> Result<&'static [&'static str]> {
+    let module = match way {
+        Way::Vlan => Some("8021q"),
+        Way::Bond => Some("bonding"),
+        _ => None,
+    };
+    guest.capture_modules.extend(module.map(str::to_owned));
+    Ok(match way {
+        Way::None => {
+            guest.nics.clear();
+            &[]
+        }
+        Way::Static => &[STATIC],
+        Way::Dhcp => &[DHCP],
+        Way::Six => &[SLAAC],
+        Way::Vlan => {
+            let trunk = Trunk::start(VLAN)?;
+            guest.nics = vec![Nic {
+                cable: trunk.cable,
+                ..Nic::user(MAC)
+            }];
+            servers.push(Box::new(trunk));
+            &[
+                "card:mac=52:54:00:12:34:56;dhcp",
+                "tagged:vlan=5;on=card;dhcp",
+            ]
+        }
+        Way::Bond => {
+            guest.nics = vec![lonely(MAC, false), Nic::user(SECOND)];
+            &[
+                "first:mac=52:54:00:12:34:56;dhcp",
+                "second:mac=52:54:00:12:34:57;dhcp",
+                "pair:bond=active-backup;on=first+second;miimon=100;dhcp",
+            ]
+        }
+    })
+}
+
+/// Starts the server and gives its target; what the configuration needs besides goes to `keys`.
+fn serve(
+    case: &Case,
+    _lab: &Lab,
+    dir: &Path,
+    guest: &mut Guest,
+    servers: &mut Servers,
+    keys: &mut String,
+) -> Result<String> {
+    let six = case.way == Way::Six;
+    let address = if six { LOOPBACK6 } else { LOOPBACK };
+    let host = if six {
+        format!("[{HOST6}]")
+    } else {
+        HOST4.to_owned()
+    };
+    Ok(match case.server {
+        Server::Nfs("3") => {
+            let nfs = Nfs::version3(dir)?;
+            let target = format!(
+                "nfs://{host}:{}{}?vers=3&mountport={}",
+                nfs.port,
+                // Version 3 knows directories by their own names only.
+                dir.join("nfs/export").display(),
+                nfs.mount_port
+            );
+            servers.push(Box::new(nfs));
+            target
+        }
+        Server::Nfs(version) => {
+            let nfs = Nfs::version4(dir, address)?;
+            let target = format!("nfs://{host}:{}{EXPORT}?vers={version}", nfs.port);
+            servers.push(Box::new(nfs));
+            target
+        }
+        Server::Sftp(_) | Server::Exec => {
+            let (service, key) = match case.server {
+                Server::Sftp(key) => (Service::Sftp, key),
+                _ => (Service::Exec, Key::Ed25519),
+            };
+            let ssh = Ssh::start(dir, address, service, key)?;
+            keys.push_str(&file_key("ssh_key", &ssh.key())?);
+            let known = ssh.known_hosts(host.trim_matches(['[', ']']))?;
+            keys.push_str(&file_key("ssh_known_hosts", &known)?);
+            if key == Key::Certificate {
+                keys.push_str(&file_key("ssh_certificate", &ssh.certificate())?);
+            }
+            let target = format!("sftp://{USER}@{host}:{}{}", ssh.port, ssh.path);
+            servers.push(Box::new(ssh));
+            target
+        }
+        Server::Virtiofs => {
+            let virtiofs = Virtiofs::start(dir)?;
+            guest.extra.extend(virtiofs.args(guest.memory));
+            guest.capture_modules.clear();
+            servers.push(Box::new(virtiofs));
+            format!("virtiofs:{TAG}:/")
+        }
+        Server::Syslog(protocol) => {
+            let syslog = Syslog::start(dir)?;
+            let target = format!("syslog://{host}:{}?proto={protocol}", syslog.port);
+            servers.push(Box::new(syslog));
+            target
+        }
+    })
+}
+
+/// Makes a key to decrypt with; gives the one to encrypt to.
+fn recipient(identity: &Path) -> Result<String> {
+    qemu::run_tool(Command::new("age-keygen").arg("-o").arg(identity), &[0])?;
+    let out = qemu::run_tool(Command::new("age-keygen").arg("-y").arg(identity), &[0])?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+fn of(run: &Run) -> Result<&'static Case> {
+    let mut all = CASES.iter().chain(LATER);
+    all.find(|case| run.dir.ends_with(case.name))
+        .with_context(|| format!("{} is no scenario of the network", run.dir.display()))
+}
+
+/// A complete dump with the server.
 fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
-    finished(run)?;
-    let dump = only_dump(run)?;
-    all_good(bench, &dump, kernel)?;
-    Ok("complete dump beside two network cards".into())
+    let case = of(run)?;
+    let dir = match case.server {
+        Server::Nfs(_) => "nfs/export",
+        Server::Sftp(_) | Server::Exec => "ssh/dumps",
+        Server::Virtiofs | Server::Syslog(_) => "virtiofs/files",
+    };
+    let form = match case.server {
+        _ if case.sealed => Form::Sealed(run.dir.join("identity")),
+        Server::Exec => Form::Stream,
+        _ => Form::File,
+    };
+    let dump = complete(bench, kernel, run, Path::new(dir), &form)?;
+    private(&dump)?;
+    let report = read_report(&dump)?;
+    let target = report.pointer("/target").map(ToString::to_string);
+    Ok(format!("complete at {}", target.unwrap_or_default()))
+}
+
+/// The log server has the panic, in messages that it understands.
+fn told(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    super::finished(run)?;
+    let Server::Syslog(protocol) = of(run)?.server else {
+        bail!("{} has no log server", run.dir.display())
+    };
+    let file = run.dir.join("syslog/messages");
+    let text = fs::read_to_string(&file).context("the log server has got nothing")?;
+    let from = format!("im{protocol} ");
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(&from))
+        .collect();
+    ensure!(
+        lines.iter().any(|line| line.contains(PANIC)),
+        "no panic line among {} messages: {text}",
+        lines.len()
+    );
+    // Severity, host, program.
+    let beacon = format!("{from}emerg {HOST} ");
+    ensure!(
+        lines.iter().any(|line| line.starts_with(&beacon)),
+        "no message begins with `{beacon}`: {text}"
+    );
+    Ok(format!("{} messages over {protocol}", lines.len()))
 }

@@ -1,0 +1,247 @@
+//! The ladder: the first target is dead, each time in another way. The second, a disk, must hold the complete dump within the deadline,
+//! and the report must say why the first was left.
+
+use super::reach::{DHCP, MAC, STATIC, config, file_key, keep_secrets, lonely, machine};
+use super::{Bench, Scenario, Servers, all_good, finished, only_dump};
+use crate::check::read_report;
+use crate::fetch::{Kernel, MAIN_SERIES};
+use crate::guest::{Guest, LABEL, Run};
+use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::proxy::{Fault, Proxy};
+use crate::servers::ssh::{Key, Service, Ssh, USER};
+use crate::servers::{HOST4, free_port};
+use anyhow::{Context, Result, bail};
+use qemu::Disk;
+use qemu::disk::Ext4;
+use serde_json::Value;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// A UUID that no disk has.
+const ABSENT: &str = "00000000-dead-4bad-8bad-00000000f00d";
+/// The UUID of the disk that cannot take a dump.
+const BAD: &str = "9d0b5e3c-41c5-4a53-93a0-2f7a3e8f6b11";
+/// A node that no disk has.
+const NO_NODE: &str = "/dev/vdq";
+/// An address of QEMU's network that no machine has.
+const NOBODY: &str = "10.0.2.99";
+/// What clients may send before their server fails: more than the log, less than the dump.
+const SENT: u64 = 3 << 20;
+/// All waiting is short here, and the whole capture must end in its time.
+const LIMITS: &str =
+    "device_timeout = \"4s\"\nnetwork_timeout = \"6s\"\nstall = \"8s\"\ndeadline = \"90s\"\n";
+
+/// A dead target.
+#[derive(Debug)]
+struct First {
+    target: String,
+    interfaces: &'static [&'static str],
+    /// More lines of the configuration.
+    keys: String,
+}
+
+impl First {
+    fn new(target: String, interfaces: &'static [&'static str]) -> Self {
+        Self {
+            target,
+            interfaces,
+            keys: String::new(),
+        }
+    }
+}
+
+type Make = fn(&Path, &mut Guest, &mut Servers) -> Result<First>;
+
+/// Scenario, the step that must fail, a word of its reason, and what makes it fail.
+const RUNGS: &[(&str, &str, &str, Make)] = &[
+    ("ladder-no-device", "mount", NO_NODE, no_device),
+    ("ladder-wrong-uuid", "mount", ABSENT, wrong_uuid),
+    ("ladder-disk-full", "capture", "No space left", disk_full),
+    ("ladder-read-only", "mount", "read-only", read_only),
+    ("ladder-no-carrier", "network", "carrier", no_carrier),
+    ("ladder-dhcp-silent", "network", "DHCP", dhcp_silent),
+    ("ladder-unreachable", "mount", "unreachable", unreachable),
+    ("ladder-refused", "mount", "refuse", refused),
+    ("ladder-stalls", "capture", "", stalls),
+    ("ladder-dies", "capture", "", dies),
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let scenario = |name, make: Make| Scenario {
+        name,
+        series: MAIN_SERIES,
+        guest: Guest {
+            disk: 256,
+            filesystems: vec!["ext4".into()],
+            capture_modules: vec!["virtio_net".into(), "virtio_blk".into()],
+            ..machine()
+        },
+        setup: Some(Box::new(move |_, dir, guest| set_up(make, dir, guest))),
+        judge,
+    };
+    RUNGS
+        .iter()
+        .map(|(name, _, _, make)| scenario(name, *make))
+        .collect()
+}
+
+fn set_up(make: Make, dir: &Path, guest: &mut Guest) -> Result<Servers> {
+    let mut servers = Servers::new();
+    let first = make(dir, guest, &mut servers)?;
+    let second = format!("file:LABEL={LABEL}:/var/crash");
+    guest.config = config(&[first.target, second], first.interfaces)? + LIMITS + &first.keys;
+    Ok(servers)
+}
+
+fn no_device(_: &Path, _: &mut Guest, _: &mut Servers) -> Result<First> {
+    Ok(First::new(format!("file:{NO_NODE}:/var/crash"), &[]))
+}
+
+fn wrong_uuid(_: &Path, _: &mut Guest, _: &mut Servers) -> Result<First> {
+    Ok(First::new(format!("file:UUID={ABSENT}:/var/crash"), &[]))
+}
+
+fn disk_full(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
+    bad_disk(dir, guest, 26, "")
+}
+
+fn read_only(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
+    bad_disk(dir, guest, 0, ",readonly=on")
+}
+
+/// A second disk of 32 MiB, of which `taken` are.
+fn bad_disk(dir: &Path, guest: &mut Guest, taken: usize, option: &str) -> Result<First> {
+    let content = dir.join("bad");
+    fs::create_dir_all(content.join("var/crash"))?;
+    // Not zeros: mkfs would make a hole of them, which takes no space.
+    fs::write(content.join("taken"), vec![0x5a; taken << 20])?;
+    let file = dir.join("bad.raw");
+    let how = Ext4 {
+        size: 32 << 20,
+        uuid: BAD,
+        label: "bad",
+        content: Some(&content),
+    };
+    Disk::create(&file, &how)?;
+    fs::remove_dir_all(&content)?;
+    let shown = file.display().to_string().replace(',', ",,");
+    for word in [
+        "-drive",
+        &format!("if=none,id=bad,format=raw,file={shown}{option}"),
+        "-device",
+        "virtio-blk-pci,drive=bad,serial=bad",
+    ] {
+        guest.extra.push(word.into());
+    }
+    Ok(First::new(format!("file:UUID={BAD}:/var/crash"), &[]))
+}
+
+fn no_carrier(_: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
+    guest.nics = vec![lonely(MAC, false)];
+    Ok(First::new(format!("nfs://{HOST4}{EXPORT}"), &[STATIC]))
+}
+
+fn dhcp_silent(_: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
+    guest.nics = vec![lonely(MAC, true)];
+    Ok(First::new(format!("nfs://{HOST4}{EXPORT}"), &[DHCP]))
+}
+
+fn unreachable(_: &Path, _: &mut Guest, _: &mut Servers) -> Result<First> {
+    Ok(First::new(format!("nfs://{NOBODY}{EXPORT}"), &[STATIC]))
+}
+
+fn refused(_: &Path, _: &mut Guest, _: &mut Servers) -> Result<First> {
+    let port = free_port()?;
+    Ok(First::new(format!("nfs://{HOST4}:{port}{EXPORT}"), &[DHCP]))
+}
+
+fn stalls(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    faulty(dir, servers, Fault::Stall)
+}
+
+fn dies(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    faulty(dir, servers, Fault::Die)
+}
+
+/// NFS that fails in the middle of the dump.
+fn faulty(dir: &Path, servers: &mut Servers, fault: Fault) -> Result<First> {
+    let nfs = Nfs::version4(dir, LOOPBACK)?;
+    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, nfs.port), fault, SENT)?;
+    let target = format!("nfs://{HOST4}:{}{EXPORT}?timeo=20&retrans=1", proxy.port);
+    servers.push(Box::new(proxy));
+    servers.push(Box::new(nfs));
+    Ok(First::new(target, &[DHCP]))
+}
+
+/// An SSH server that shows another key than the pinned one.
+#[allow(dead_code, reason = "the scenario comes with the SSH client")]
+fn wrong_host_key(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
+    let mut first = First::new(
+        format!("sftp://{USER}@{HOST4}:{}{}", ssh.port, ssh.path),
+        &[DHCP],
+    );
+    first.keys =
+        file_key("ssh_key", &ssh.key())? + &file_key("ssh_known_hosts", &ssh.wrong_hosts(HOST4)?)?;
+    servers.push(Box::new(ssh));
+    Ok(first)
+}
+
+fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    all_good(bench, &dump, kernel)?;
+    keep_secrets(run, &dump)?;
+    let rung = RUNGS.iter().find(|(name, ..)| run.dir.ends_with(name));
+    let (_, step, word, _) = rung.context("no such rung")?;
+    reason(&read_report(&dump)?, step, word)
+}
+
+/// Why the first target was left, as the report has it.
+fn reason(report: &Value, step: &str, word: &str) -> Result<String> {
+    let attempts = report.pointer("/attempts").and_then(Value::as_array);
+    let attempts = attempts.context("the report has no attempts")?;
+    let text = |attempt: &Value, key: &str| {
+        let value = attempt.get(key).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    let failed = |attempt: &&Value| {
+        attempt.get("target").and_then(Value::as_u64) == Some(1)
+            && text(attempt, "step") == step
+            && text(attempt, "result") != "ok"
+            && !text(attempt, "reason").is_empty()
+            && text(attempt, "reason").contains(word)
+    };
+    match attempts.iter().find(failed) {
+        Some(attempt) => Ok(format!(
+            "{step} {}: {}",
+            text(attempt, "result"),
+            text(attempt, "reason")
+        )),
+        None => bail!(
+            "report.json has no {step} of the first target that failed with `{word}`: {}",
+            Value::from(attempts.clone())
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_in_a_report() {
+        let report = serde_json::json!({"attempts": [
+            {"step": "mount", "target": 1, "result": "failed", "reason": "10.0.2.2:7 refuses"},
+            {"step": "mount", "target": 2, "result": "ok", "reason": null},
+        ]});
+        assert_eq!(
+            reason(&report, "mount", "refuse").unwrap(),
+            "mount failed: 10.0.2.2:7 refuses"
+        );
+        assert!(reason(&report, "network", "").is_err());
+        assert!(reason(&report, "mount", "carrier").is_err());
+    }
+}
