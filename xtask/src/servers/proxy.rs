@@ -64,11 +64,6 @@ impl Proxy {
             listener: Some(listener),
         })
     }
-
-    /// Whether it has failed.
-    pub(crate) fn failed(&self) -> bool {
-        self.state.failed()
-    }
 }
 
 impl Drop for Proxy {
@@ -198,7 +193,7 @@ mod tests {
 
     fn overfill(proxy: &Proxy, client: &mut TcpStream) {
         let _ = client.write_all(&[7; 60_000]);
-        while !proxy.failed() {
+        while !proxy.state.failed() {
             std::thread::sleep(LOOK);
         }
     }
