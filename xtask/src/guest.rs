@@ -4,7 +4,7 @@
 
 use crate::build::Binaries;
 use crate::fetch::Kernel;
-use crate::kexec;
+use crate::{kexec, workshop};
 use anyhow::{Context, Result, bail};
 use initramfs::cpio::Archive;
 use initramfs::modules::{self, Index, Wishes};
@@ -62,6 +62,12 @@ pub(crate) struct Guest {
     pub(crate) bus: Bus,
     /// Size of the dump disk in MiB.
     pub(crate) disk: u64,
+    /// Sizes in MiB of the drives besides it, `drive-0.raw`, …: /dev/vdb, ….
+    pub(crate) drives: Vec<u64>,
+    /// What the workshop does with disk and drives before the machine starts.
+    pub(crate) before: String,
+    /// What it does when the machine is done.
+    pub(crate) after: String,
     /// MiB of the disk that are taken already.
     pub(crate) taken: u64,
     /// Capture with the guest's own raw copy of `/proc/vmcore` instead of baredump; see [`Run::raw_vmcore`].
@@ -99,6 +105,9 @@ impl Default for Guest {
             filesystems: vec!["ext4".into()],
             bus: Bus::Virtio,
             disk: 1024,
+            drives: Vec::new(),
+            before: String::new(),
+            after: String::new(),
             taken: 0,
             raw: false,
             foreign: None,
@@ -172,7 +181,7 @@ impl Run {
 
     /// Removes the disks, which are large; what was read back stays.
     pub(crate) fn forget_disk(&self) {
-        for name in ["disk.raw", RAW] {
+        for name in ["disk.raw", RAW, "drive-0.raw", "drive-1.raw"] {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -225,6 +234,14 @@ pub(crate) fn run(
     if guest.raw {
         machine.drives.push(raw_drive(guest, dir)?);
     }
+    for (number, size) in guest.drives.iter().enumerate() {
+        machine.drives.push(more_drive(number, *size, dir)?);
+    }
+    let drives = machine.drives.clone();
+    if !guest.before.is_empty() {
+        let at = (dir, "before");
+        workshop::run(kernel, accel, drives.clone(), &guest.before, at)?;
+    }
     machine.nics.clone_from(&guest.nics);
     machine.extra.clone_from(&guest.extra);
     machine.append = words(guest);
@@ -234,6 +251,9 @@ pub(crate) fn run(
     let lines = vm.lines().to_vec();
     drop(vm);
     let _ = fs::remove_file(&initrd);
+    if !guest.after.is_empty() && outcome == Outcome::Finished {
+        workshop::run(kernel, accel, drives, &guest.after, (dir, "after"))?;
+    }
     Ok(Run {
         outcome,
         lines,
@@ -393,6 +413,21 @@ fn raw_drive(guest: &Guest, dir: &Path) -> Result<Drive> {
     Ok(Drive {
         file,
         serial: "raw".into(),
+        bus: Bus::Virtio,
+    })
+}
+
+/// A drive besides the dump disk, of zeros if nobody has made it.
+fn more_drive(number: usize, size: u64, dir: &Path) -> Result<Drive> {
+    let file = dir.join(format!("drive-{number}.raw"));
+    if !file.exists() {
+        fs::File::create(&file)
+            .and_then(|file| file.set_len(size << 20))
+            .with_context(|| format!("cannot make {}", file.display()))?;
+    }
+    Ok(Drive {
+        file,
+        serial: format!("drive-{number}"),
         bus: Bus::Virtio,
     })
 }

@@ -25,6 +25,7 @@ mod tidy;
 mod timeline;
 mod vm;
 mod vmcores;
+mod workshop;
 
 use anyhow::{Result, bail};
 use lab::Lab;

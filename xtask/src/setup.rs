@@ -46,6 +46,15 @@ const GANESHA_VFS: (&str, &str) = (
     "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so",
     "nfs-ganesha-vfs",
 );
+/// What makes the disks of targets on disks, and looks at them.
+const DISKS: &[Tool] = &[
+    ("busybox", "busybox-static"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("lvm", "lvm2"),
+    ("mdadm", "mdadm"),
+];
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];
 /// The header by which the C headers for arm64 are known, and their package: the compiler only recommends it.
@@ -80,6 +89,7 @@ pub(crate) fn run(sh: &Shell, need: Need) -> Result<()> {
         .iter()
         .chain(if tests { ARM64 } else { &[] })
         .chain(if tests { SERVERS } else { &[] })
+        .chain(if tests { DISKS } else { &[] })
         .chain(if full { FULL } else { &[] });
     let mut packages: Vec<_> = wanted
         .filter(|(tool, _)| qemu::find_tool(tool).is_err())
@@ -148,7 +158,7 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     say(&format!("installing {list}"));
     let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
     cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
-    for (tool, package) in [HOST, ARM64, SERVERS, FULL]
+    for (tool, package) in [HOST, ARM64, SERVERS, DISKS, FULL]
         .into_iter()
         .flatten()
         .filter(|(_, package)| packages.contains(package))

@@ -1,5 +1,6 @@
 //! The virtual machines of the tests: a table of scenarios, and the runner that works it off, two machines at a time.
 
+mod disk;
 mod fault;
 mod harness;
 mod ladder;
@@ -79,6 +80,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         panic::scenarios(),
         fault::scenarios(),
         target::scenarios(),
+        disk::scenarios(),
         harness::scenarios(),
         net::scenarios(),
         ladder::scenarios(),
