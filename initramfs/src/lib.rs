@@ -23,5 +23,6 @@ pub mod machine;
 pub mod modules;
 pub mod network;
 pub mod pe;
+mod refuse;
 pub mod strip;
 pub mod sysfs;

@@ -12,8 +12,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::refuse;
+
 /// Longer than any chain of controllers.
 const DEPTH_MAX: usize = 64;
+/// More layers than volumes on mirrors on partitions have.
+const LAYERS_MAX: usize = 8;
 
 /// What was found on the way from a device to the root of the device tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +39,9 @@ pub enum SysfsError {
         /// The directory that should have it.
         sysfs: String,
     },
-    /// Made of other devices or of memory.
-    #[error(
-        "{node} is {kind}, which the capture image can't set up: choose a target on a plain disk or partition, or build the image \
-         with --no-probe and every needed --module"
-    )]
-    Virtual {
+    /// Made of what a capture kernel can't have, or reached through a network.
+    #[error("{node} is {kind}")]
+    Refused {
         /// The device node.
         node: String,
         /// What it is.
@@ -68,21 +69,38 @@ pub fn drivers(sysroot: &Path, node: &Path) -> Result<Drivers, SysfsError> {
         node: shown.clone(),
         sysfs: class.display().to_string(),
     })?;
-    let devices = sys.join("devices");
     let mut drivers = Drivers::default();
+    let found = collect(&device, &sys.join("devices"), LAYERS_MAX, &mut drivers);
+    found.map_err(|kind| SysfsError::Refused { node: shown, kind })?;
+    Ok(drivers)
+}
+
+/// The drivers of a device and of those that it is made of.
+fn collect(
+    device: &Path,
+    devices: &Path,
+    depth: usize,
+    drivers: &mut Drivers,
+) -> Result<(), &'static str> {
+    let refused = |why: Option<&'static str>| why.map_or(Ok(()), Err);
     if let Ok(inside) = device.strip_prefix(devices.join("virtual")) {
         if !inside.starts_with("nvme-subsystem") {
-            return Err(SysfsError::Virtual {
-                node: shown,
-                kind: virtual_kind(&name),
-            });
+            let layer = refuse::layer(device)?;
+            let depth = depth.checked_sub(1).ok_or("made of too many layers")?;
+            drivers
+                .modules
+                .extend(layer.modules.iter().map(ToString::to_string));
+            let mut below = layer.below.iter();
+            return below.try_for_each(|below| collect(below, devices, depth, drivers));
         }
-        for controller in nvme_controllers(&device) {
-            walk_up(&controller, &devices, &mut drivers);
+        for controller in nvme_controllers(device) {
+            refused(refuse::remote(&controller))?;
+            walk_up(&controller, devices, drivers);
         }
     }
-    walk_up(&device, &devices, &mut drivers);
-    Ok(drivers)
+    refused(refuse::remote(device))?;
+    walk_up(device, devices, drivers);
+    Ok(())
 }
 
 /// The drivers of a network interface: those of its device, of the port's other end (`phydev`), and of the card that a virtual function
@@ -136,16 +154,6 @@ fn nvme_controllers(device: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("nvme"))
         .filter_map(|entry| fs::canonicalize(entry.path()).ok())
         .collect()
-}
-
-fn virtual_kind(name: &str) -> &'static str {
-    match name.trim_end_matches(|c: char| c.is_ascii_digit() || c == 'p') {
-        "dm-" => "a device-mapper device (LVM, encryption or multipath)",
-        "md" => "a software RAID",
-        "loo" | "loop" => "a loop device",
-        "zram" | "ram" => "a RAM disk",
-        _ => "a virtual device",
-    }
 }
 
 fn file_name(path: Option<PathBuf>) -> Option<String> {
@@ -283,21 +291,35 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_has_the_drivers_of_its_disks() {
+        let sys = Sys::new();
+        sys.block("dm-77", "virtual/block/dm-77");
+        sys.file("sys/devices/virtual/block/dm-77/dm/uuid", "LVM-abc\n");
+        sys.driver("pci0000:00/0000:00:03.0", "nvme", Some("nvme"));
+        let disk = sys.dir("sys/devices/pci0000:00/0000:00:03.0/block/testvdb");
+        let slaves = sys.dir("sys/devices/virtual/block/dm-77/slaves");
+        symlink(disk, slaves.join("testvdb")).unwrap();
+        let found = sys.drivers("/dev/dm-77").unwrap();
+        assert_eq!(found.modules, set(&["dm_mod", "nvme"]));
+    }
+
+    #[test]
     fn virtual_and_unknown_devices_are_refused() {
         let sys = Sys::new();
         sys.block("dm-77", "virtual/block/dm-77");
+        sys.file("sys/devices/virtual/block/dm-77/dm/uuid", "CRYPT-x\n");
         sys.block("loop77", "virtual/block/loop77");
         assert!(
             sys.drivers("/dev/dm-77")
                 .unwrap_err()
                 .to_string()
-                .contains("device-mapper")
+                .contains("LUKS")
         );
         assert!(
             sys.drivers("/dev/loop77")
                 .unwrap_err()
                 .to_string()
-                .contains("loop device")
+                .contains("virtual device")
         );
         assert!(matches!(
             sys.drivers("/dev/nothing77"),

@@ -139,18 +139,21 @@ impl Wanted {
             )
         };
         let found = target::wait_for_device(device, Duration::ZERO).with_context(hint)?;
-        let Some(filesystem) = found.fs() else {
-            bail!(
-                "target {target}: {} holds no file system that baredump knows; make one, or choose another device",
-                found.node.display()
-            );
-        };
         let drivers = sysfs::drivers(Path::new("/"), &found.node)?;
         drivers
             .modules
             .iter()
             .for_each(|name| push(&mut self.modules, name));
         self.builtin.extend(drivers.builtin);
+        if matches!(target.kind, Kind::Raw { .. }) {
+            return Ok(());
+        }
+        let Some(filesystem) = found.fs() else {
+            bail!(
+                "target {target}: {} holds no file system that baredump knows; make one, or choose another device",
+                found.node.display()
+            );
+        };
         push(&mut self.filesystems, filesystem.name());
         if filesystem.name().starts_with("ext") {
             let wants = ext4::wants(&found.node);
