@@ -206,13 +206,16 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Whether every byte is zero; most pages that are not show it in their first words.
+/// Whether every byte is zero; most pages that are not show it in their first words. Written so that it is fast however the program
+/// is optimised: every page goes through it.
 pub(super) fn is_zero(page: &[u8]) -> bool {
-    let (head, rest) = page.split_at(page.len().min(64));
-    head.iter().all(|b| *b == 0)
-        && rest
-            .chunks(256)
-            .all(|c| c.iter().fold(0, |a, b| a | b) == 0)
+    let (blocks, rest) = page.as_chunks::<64>();
+    let zero = |block: &[u8; 64]| {
+        let (words, _) = block.as_chunks::<16>();
+        let word = |n: usize| words.get(n).map_or(0, |word| u128::from_ne_bytes(*word));
+        word(0) | word(1) | word(2) | word(3) == 0
+    };
+    blocks.iter().all(zero) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Appends chunks in order and counts.
