@@ -8,7 +8,9 @@ use crate::check::{Form, read_report};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, HOST, PANIC, Run};
 use crate::lab::Lab;
+use crate::servers::https::Https;
 use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::s3::{self, S3};
 use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::servers::syslog::Syslog;
 use crate::servers::trunk::Trunk;
@@ -36,6 +38,10 @@ enum Server {
     /// Commands over SSH.
     Exec,
     Virtiofs,
+    /// Objects in a bucket, without TLS.
+    S3,
+    /// Files put on a web server with a certificate of its own authority.
+    Https,
     /// A log server, this protocol.
     Syslog(&'static str),
 }
@@ -97,6 +103,12 @@ const CASES: &[Case] = &[
     ),
     case("net-sftp-ipv6", Server::Sftp(Key::Ed25519), Way::Six),
     case("net-ssh-exec", Server::Exec, Way::Dhcp),
+    case("net-s3", Server::S3, Way::Static),
+    case("net-https", Server::Https, Way::Dhcp),
+    Case {
+        sealed: true,
+        ..case("net-s3-sealed", Server::S3, Way::Dhcp)
+    },
     Case {
         sealed: true,
         ..case("net-sftp-sealed", Server::Sftp(Key::Ed25519), Way::Dhcp)
@@ -176,7 +188,7 @@ fn wire(way: Way, guest: &mut Guest, servers: &mut Servers) -> Result<&'static [
 /// Starts the server and gives its target; what the configuration needs besides goes to `keys`.
 fn serve(
     case: &Case,
-    _lab: &Lab,
+    lab: &Lab,
     dir: &Path,
     guest: &mut Guest,
     servers: &mut Servers,
@@ -231,6 +243,27 @@ fn serve(
             servers.push(Box::new(virtiofs));
             format!("virtiofs:{TAG}:/")
         }
+        Server::S3 => {
+            let s3 = S3::start(lab, dir)?;
+            let file = dir.join("s3/credentials");
+            let text = format!(
+                "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+                s3::ACCESS,
+                s3::SECRET
+            );
+            fs::write(&file, text)?;
+            keys.push_str(&file_key("s3_credentials", &file)?);
+            let target = format!("s3://{}?endpoint=http://{host}:{}", s3::BUCKET, s3.port);
+            servers.push(Box::new(s3));
+            target
+        }
+        Server::Https => {
+            let https = Https::start(dir)?;
+            keys.push_str(&file_key("ca", &https.identity.ca)?);
+            let target = format!("https://{host}:{}", https.port);
+            servers.push(Box::new(https));
+            target
+        }
         Server::Syslog(protocol) => {
             let syslog = Syslog::start(dir)?;
             let target = format!("syslog://{host}:{}?proto={protocol}", syslog.port);
@@ -260,15 +293,20 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let dir = match case.server {
         Server::Nfs(_) => "nfs/export",
         Server::Sftp(_) | Server::Exec => "ssh/dumps",
+        Server::S3 => "s3/root/dumps",
+        Server::Https => "https/files",
         Server::Virtiofs | Server::Syslog(_) => "virtiofs/files",
     };
     let form = match case.server {
         _ if case.sealed => Form::Sealed(run.dir.join("identity")),
-        Server::Exec => Form::Stream,
+        Server::Exec | Server::S3 | Server::Https => Form::Stream,
         _ => Form::File,
     };
     let dump = complete(bench, kernel, run, Path::new(dir), &form)?;
-    private(&dump)?;
+    // Neither buckets nor web servers know modes.
+    if !matches!(case.server, Server::S3 | Server::Https) {
+        private(&dump)?;
+    }
     let report = read_report(&dump)?;
     let target = report.pointer("/target").map(ToString::to_string);
     Ok(format!("complete at {}", target.unwrap_or_default()))
