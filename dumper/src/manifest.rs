@@ -33,6 +33,9 @@ pub enum ManifestError {
     /// The same name again.
     #[error("it lists {0} twice")]
     Twice(String),
+    /// Parts of nothing that is listed.
+    #[error("it says that {0} lies in parts, and does not list it")]
+    Joined(String),
     /// Not 8 hex digits.
     #[error("the checksum of {0} is not 8 hex digits")]
     Checksum(String),
@@ -46,6 +49,9 @@ pub struct Manifest {
     pub outcome: Outcome,
     /// The files beside the report; every name is one in its directory, every checksum a number.
     pub files: Vec<FileEntry>,
+    /// The dump, when it lies in parts that are among the files.
+    #[serde(default)]
+    pub joined: Option<FileEntry>,
 }
 
 impl Manifest {
@@ -73,9 +79,19 @@ impl Manifest {
             if !names.insert(file.name.as_str()) {
                 return Err(ManifestError::Twice(file.name.clone()));
             }
+        }
+        for file in manifest.files.iter().chain(&manifest.joined) {
             if file.crc32.is_some() && checksum(file).is_none() {
                 return Err(ManifestError::Checksum(file.name.clone()));
             }
+        }
+        if let Some(joined) = &manifest.joined
+            && !names.contains(joined.name.as_str())
+        {
+            return Err(ManifestError::Joined(format!(
+                "{:?}",
+                crate::report::cut(&joined.name, MAX_NAME)
+            )));
         }
         Ok(manifest)
     }
@@ -154,6 +170,15 @@ mod tests {
             assert!(matches!(parse(&[file]), Err(ManifestError::Checksum(_))));
         }
         let text = Report::default().to_json().unwrap();
+        for (joined, hex) in [("../a", "00000000"), ("a", "no")] {
+            let files = "\"files\": [{\"name\":\"a\",\"bytes\":0,\"crc32\":null}],";
+            let entry =
+                format!("\"joined\": {{\"name\":\"{joined}\",\"bytes\":0,\"crc32\":\"{hex}\"}},");
+            let text = text.replace("\"files\": [],", &format!("{files}{entry}"));
+            let error = Manifest::parse(text.as_bytes()).unwrap_err();
+            let fits = matches!(error, ManifestError::Joined(_) | ManifestError::Checksum(_));
+            assert!(fits, "{error}");
+        }
         let newer = text.replace("\"schema\": 1", "\"schema\": 2");
         let error = Manifest::parse(newer.as_bytes()).unwrap_err();
         assert!(matches!(error, ManifestError::Schema(2)), "{error}");

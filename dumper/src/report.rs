@@ -170,6 +170,9 @@ pub struct Report {
     pub budget: Option<Budget>,
     /// The other files of the directory.
     pub files: Vec<FileEntry>,
+    /// The dump as cat(1) makes it of its parts, where the file system takes no files as large; the parts are among the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<FileEntry>,
     /// Everything that was not as it should be.
     pub warnings: Vec<String>,
 }
@@ -205,6 +208,7 @@ impl Default for Report {
             memory: Memory::default(),
             budget: None,
             files: Vec::new(),
+            joined: None,
             warnings: Vec::new(),
         }
     }
@@ -239,6 +243,17 @@ impl Report {
     pub fn file(&mut self, file: FileEntry) {
         self.files.retain(|f| f.name != file.name);
         self.files.push(file);
+    }
+
+    /// The same for a file that may lie in parts: what is known of the whole is no part's.
+    pub fn file_in_parts(&mut self, whole: FileEntry, parts: &[(String, u64)]) {
+        if parts.len() < 2 {
+            return self.file(whole);
+        }
+        for (name, bytes) in parts {
+            self.file(FileEntry::new(name, *bytes, None));
+        }
+        self.joined.get_or_insert(whole);
     }
 
     /// The text of the file.

@@ -6,7 +6,7 @@ use super::output::{incomplete_name, refuse_terminal};
 use super::{Done, Failure, complain, help, print};
 use crate::format::flat::{FlatError, SIGNATURE, mark_incomplete, rearrange};
 use crate::seal::{Identities, Opener, SUFFIX};
-use crate::target::{FileIn, FileOut};
+use crate::target::{FileIn, FileOut, parts_of};
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -148,7 +148,7 @@ fn encrypted(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn one(asked: &Asked, identities: &Identities, from: &Path, out: Option<&Path>) -> Done {
     let unusable = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", from.display()));
-    let file = File::open(from).map_err(|e| unusable(&e))?;
+    let file = open_parts(from).map_err(|e| unusable(&e))?;
     let opener = Opener::new(BufReader::new(file), identities).map_err(|e| unusable(&e))?;
     let mut plain = Plain::new(opener, from)?;
     if out.is_some_and(|out| out.as_os_str() == "-") {
@@ -178,6 +178,18 @@ fn one(asked: &Asked, identities: &Identities, from: &Path, out: Option<&Path>) 
     }
     fs::rename(&incomplete, &out).map_err(|e| output_failed(&out, &e))?;
     sync_directory(&out).map_err(|e| output_failed(&out, &e))
+}
+
+/// The encrypted bytes.
+type Encrypted = Box<dyn Read>;
+
+/// Opens a file, and the parts that follow it.
+fn open_parts(from: &Path) -> io::Result<Encrypted> {
+    let mut whole: Encrypted = Box::new(io::empty());
+    for part in parts_of(from) {
+        whole = Box::new(whole.chain(File::open(part)?));
+    }
+    Ok(whole)
 }
 
 /// Whether the name says already that something is missing, as that of a capture's file that did not come to its end.
@@ -247,12 +259,12 @@ struct Plain {
     name: String,
     /// The first bytes, which were read to know what this is.
     first: io::Cursor<Vec<u8>>,
-    opener: Opener<BufReader<File>>,
+    opener: Opener<BufReader<Encrypted>>,
     lost: Option<io::Error>,
 }
 
 impl Plain {
-    fn new(opener: Opener<BufReader<File>>, from: &Path) -> Result<Self, Failure> {
+    fn new(opener: Opener<BufReader<Encrypted>>, from: &Path) -> Result<Self, Failure> {
         let mut plain = Self {
             name: from.display().to_string(),
             first: io::Cursor::default(),

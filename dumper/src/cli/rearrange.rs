@@ -7,7 +7,7 @@ use super::{Done, Failure, help, print};
 use crate::format::In;
 use crate::format::flat::{self, FlatError, Rearranged, rearrange};
 use crate::format::frames::{FrameCodec, FrameIn};
-use crate::target::{FileIn, FileOut};
+use crate::target::{FileIn, FileOut, open_joined};
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::fs;
@@ -130,15 +130,13 @@ impl Source {
         }
         let name = path.display().to_string();
         let unusable = |e: &dyn std::fmt::Display| Failure::Input(format!("{name}: {e}"));
-        let file = FileIn::open(path).map_err(|e| unusable(&e))?;
+        let file = open_joined(path).map_err(|e| unusable(&e))?;
         if file.len() >= 4 {
             file.read_at(0, &mut first).map_err(|e| unusable(&e))?;
         }
         let file: Box<dyn In> = match FrameCodec::sniff(&first) {
-            Some(codec) => {
-                Box::new(FrameIn::open(Box::new(file), codec).map_err(|e| unusable(&e))?)
-            }
-            None => Box::new(file),
+            Some(codec) => Box::new(FrameIn::open(file, codec).map_err(|e| unusable(&e))?),
+            None => file,
         };
         Ok(Self {
             name,

@@ -4,6 +4,7 @@ use super::verify::dump_files;
 use super::{Done, Failure, print};
 use crate::manifest::{self, Manifest, checksum};
 use crate::report::{FileEntry, Status};
+use crate::target::parts_of;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -21,6 +22,11 @@ pub(super) fn run(dir: &Path) -> Done {
     let mut faults = 0;
     for entry in &manifest.files {
         let verdict = judge(&dir.join(&entry.name), entry);
+        faults += usize::from(verdict.is_err());
+        say(dir, &entry.name, &verdict.unwrap_or_else(|fault| fault))?;
+    }
+    if let Some(entry) = manifest.joined.as_ref().filter(|_| faults == 0) {
+        let verdict = judge_joined(&dir.join(&entry.name), entry);
         faults += usize::from(verdict.is_err());
         say(dir, &entry.name, &verdict.unwrap_or_else(|fault| fault))?;
     }
@@ -68,10 +74,30 @@ fn open(path: &Path) -> io::Result<File> {
 fn judge(path: &Path, entry: &FileEntry) -> Result<String, String> {
     let file = open(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => "MISSING: the report lists it".into(),
-        _ => format!("UNREADABLE: {e}"),
+        _ => unreadable(e),
     })?;
-    let unreadable = |e: io::Error| format!("UNREADABLE: {e}");
     let bytes = file.metadata().map_err(unreadable)?.len();
+    judge_bytes(bytes, file, entry)
+}
+
+/// The same for the parts of a file, joined.
+fn judge_joined(path: &Path, entry: &FileEntry) -> Result<String, String> {
+    let (mut bytes, mut whole): (u64, Box<dyn Read>) = (0, Box::new(io::empty()));
+    let parts = parts_of(path);
+    for part in &parts {
+        let file = open(part).map_err(unreadable)?;
+        bytes += file.metadata().map_err(unreadable)?.len();
+        whole = Box::new(whole.chain(file));
+    }
+    let verdict = judge_bytes(bytes, whole, entry);
+    verdict.map(|text| format!("its {} parts joined: {text}", parts.len()))
+}
+
+fn unreadable(error: io::Error) -> String {
+    format!("UNREADABLE: {error}")
+}
+
+fn judge_bytes(bytes: u64, file: impl Read, entry: &FileEntry) -> Result<String, String> {
     if bytes != entry.bytes {
         return Err(format!(
             "CHANGED: {bytes} bytes, the report says {}",
@@ -90,7 +116,7 @@ fn judge(path: &Path, entry: &FileEntry) -> Result<String, String> {
     Ok(format!("ok: {bytes} bytes, crc32 {found:08x}"))
 }
 
-fn crc32(mut file: File) -> io::Result<u32> {
+fn crc32(mut file: impl Read) -> io::Result<u32> {
     let (mut hasher, mut buf) = (crc32fast::Hasher::new(), vec![0; BUFFER]);
     loop {
         match file.read(&mut buf) {

@@ -1,4 +1,5 @@
-//! Opening what a vmcore can be: an ELF file or written dumps, as they are, flattened, or flattened in a container.
+//! Opening what a vmcore can be: an ELF file or written dumps, as they are, flattened, or flattened in a container; each of them in
+//! parts, where the file system takes no files as large.
 
 use super::DumpError;
 use crate::arch;
@@ -6,7 +7,7 @@ use crate::format::In;
 use crate::format::flat::{self, FlatIn};
 use crate::format::frames::{FrameCodec, FrameIn};
 use crate::format::kdump::Dump;
-use crate::target::FileIn;
+use crate::target::open_joined;
 use crate::vmcore::Vmcore;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ pub enum Opened {
 /// # Errors
 /// When it cannot be opened, or a wrapping makes no sense.
 pub fn unwrap(path: &Path) -> Result<Unwrapped, DumpError> {
-    let mut file: Box<dyn In> = Box::new(FileIn::open(path).map_err(DumpError::Read)?);
+    let mut file: Box<dyn In> = open_joined(path).map_err(DumpError::Read)?;
     let mut around = Vec::new();
     let mut cut = None;
     if let Some(codec) = FrameCodec::sniff(&first_bytes(file.as_ref())?) {

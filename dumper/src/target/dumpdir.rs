@@ -83,12 +83,27 @@ impl DumpDir {
         }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         Path::new(&self.path).join(name)
     }
 
-    fn sync(&self) -> Result<(), TargetError> {
+    pub(super) fn sync(&self) -> Result<(), TargetError> {
         fsync(&self.fd).map_err(at_path("sync", Path::new(&self.path)))
+    }
+
+    /// Makes a file, or empties the one of that name.
+    pub(super) fn file(&self, name: &str) -> Result<File, Errno> {
+        let flags =
+            OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.fd, name, flags, PRIVATE_FILE).map(File::from)
+    }
+
+    /// Removes a file; that it is not there is no error.
+    pub(super) fn unlink(&self, name: &str) -> Result<(), Errno> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            done => done,
+        }
     }
 }
 
@@ -108,13 +123,11 @@ impl Place for DumpDir {
     }
 
     fn begin(&self, incomplete: &str, name: &str) -> Result<Box<dyn Pending + '_>, TargetError> {
-        let flags =
-            OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, incomplete, flags, PRIVATE_FILE)
-            .map_err(at_path("make", &self.at(incomplete)))?;
+        let file = self.file(incomplete);
+        let file = file.map_err(at_path("make", &self.at(incomplete)))?;
         Ok(Box::new(PendingFile {
             dir: self,
-            out: FileOut::new(File::from(fd)),
+            out: FileOut::new(file),
             incomplete: incomplete.into(),
             name: name.into(),
         }))
@@ -129,10 +142,7 @@ impl Place for DumpDir {
     }
 
     fn remove(&self, name: &str) -> Result<(), TargetError> {
-        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(at_path("remove", &self.at(name))(e)),
-        }
+        self.unlink(name).map_err(at_path("remove", &self.at(name)))
     }
 
     fn size(&self, name: &str) -> Option<u64> {
@@ -147,7 +157,7 @@ impl Place for DumpDir {
     }
 }
 
-fn at_path(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> TargetError {
+pub(super) fn at_path(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> TargetError {
     let path = path.to_path_buf();
     move |errno| TargetError::Path {
         action,

@@ -17,6 +17,7 @@ pub mod raw;
 mod reached;
 mod signature;
 mod spec;
+mod split;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 mod stack;
@@ -35,4 +36,5 @@ pub use place::{Manners, Pending, Place, Sequence};
 pub use reached::{Access, Reached};
 pub use signature::occupant;
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};
+pub use split::{SplitDir, open_joined, parts_of};
 pub use stack::assemble_device;

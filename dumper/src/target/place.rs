@@ -47,6 +47,12 @@ pub trait Place {
     /// Size of a file, `None` when it is not there.
     fn size(&self, name: &str) -> Option<u64>;
 
+    /// The files that cat(1) makes this file of, with their sizes: it alone where files are not in parts, none when it is not there.
+    fn parts(&self, name: &str) -> Vec<(String, u64)> {
+        let whole = self.size(name).map(|bytes| (name.to_owned(), bytes));
+        whole.into_iter().collect()
+    }
+
     /// What happened on the way that the report should say, so far.
     fn remarks(&self) -> Vec<String> {
         Vec::new()

@@ -7,6 +7,7 @@ use super::raw::{RawDevice, RawPlace};
 #[cfg(feature = "ssh")]
 use super::spec::Kind;
 use super::spec::TargetSpec;
+use super::split::SplitDir;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -56,11 +57,10 @@ impl Reached {
                 let (session, path, way) = super::ssh::reach(spec, addresses, access)?;
                 session.place(path, name, way)
             }
-            Self::Mounted(mounted) => Ok(Box::new(DumpDir::create(
-                mounted,
-                mounted.path_of(spec),
-                name,
-            )?)),
+            Self::Mounted(mounted) => {
+                let dir = DumpDir::create(mounted, mounted.path_of(spec), name)?;
+                Ok(whole_or_split(mounted, dir))
+            }
             #[cfg(feature = "s3")]
             Self::Server(addresses) if is_web(spec) => {
                 super::web::create(spec, addresses, access, name)
@@ -87,7 +87,7 @@ impl Reached {
                 let (session, _, way) = super::ssh::reach(spec, addresses, access)?;
                 session.open(path, way)
             }
-            Self::Mounted(mounted) => Ok(Box::new(DumpDir::open(mounted, path)?)),
+            Self::Mounted(mounted) => Ok(whole_or_split(mounted, DumpDir::open(mounted, path)?)),
             #[cfg(feature = "s3")]
             Self::Server(addresses) if is_web(spec) => {
                 super::web::open(spec, addresses, access, path)
@@ -95,6 +95,14 @@ impl Reached {
             Self::Raw(raw) => Ok(Box::new(RawPlace::open(raw, path)?)),
             Self::Server(_) | Self::Console => Err(unsupported(spec)),
         }
+    }
+}
+
+/// The directory as its file system takes files.
+fn whole_or_split(mounted: &Mounted, dir: DumpDir) -> Box<dyn Place> {
+    match mounted.fs.as_str() {
+        "vfat" => Box::new(SplitDir::new(dir)),
+        _ => Box::new(dir),
     }
 }
 

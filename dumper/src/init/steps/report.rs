@@ -139,32 +139,30 @@ fn outcome(
 }
 
 fn list_files(report: &mut Report, names: &Names, dir: &dyn Place) {
-    let known = std::mem::take(&mut report.files);
+    let mut known = std::mem::take(&mut report.files);
+    known.extend(report.joined.take());
+    let (vmcores, mut vmcore) = (names.vmcores(), None);
     let logs = [names.dmesg.clone(), names.dmesg_incomplete()];
-    for name in logs.into_iter().chain(names.vmcores()) {
-        let Some(bytes) = dir.size(&name) else {
+    for name in logs.iter().chain(&vmcores) {
+        let parts = dir.parts(name);
+        if parts.is_empty() {
             continue;
-        };
-        let found = known
-            .iter()
-            .find(|f| f.name == name && f.bytes == bytes)
-            .cloned();
-        report.files.push(found.unwrap_or(FileEntry {
-            name,
-            bytes,
-            crc32: None,
-        }));
+        }
+        let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
+        let found = known.iter().find(|f| f.name == *name && f.bytes == bytes);
+        let new = || FileEntry::new(name, bytes, None);
+        report.file_in_parts(found.cloned().unwrap_or_else(new), &parts);
+        if vmcores.contains(name) {
+            vmcore.get_or_insert(bytes);
+        }
     }
-    let vmcores = names.vmcores();
-    if let Some(vmcore) = report.files.iter().find(|f| vmcores.contains(&f.name)) {
-        report.bytes = vmcore.bytes;
-    }
+    report.bytes = vmcore.unwrap_or(report.bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{DumpDir, Mounted};
+    use crate::target::{DumpDir, Mounted, SplitDir};
 
     #[test]
     fn files_speak_for_a_dead_capture() {
@@ -260,5 +258,31 @@ mod tests {
             [("vmcore-dmesg.txt", 3, true), ("vmcore", 4, false)]
         );
         assert_eq!(report.bytes, 4);
+    }
+
+    #[test]
+    fn parts_are_listed_and_the_checksum_is_that_of_the_whole() {
+        let mount = tempfile::tempdir().unwrap();
+        let dir = DumpDir::create(&Mounted::at(mount.path()), "/", "a").unwrap();
+        let dir = SplitDir::with_limit(dir, 4);
+        dir.replace("vmcore-dmesg.txt", b"log").unwrap();
+        dir.replace("vmcore", b"the dump").unwrap();
+        let mut report = Report::default();
+        report.file(FileEntry::new("vmcore-dmesg.txt", 3, Some(7)));
+        let whole = FileEntry::new("vmcore", 8, Some(9));
+        report.file_in_parts(whole.clone(), &dir.parts("vmcore"));
+        for _ in 0..2 {
+            list_files(&mut report, &Names::of(false, false, false), &dir);
+            let files = [
+                FileEntry::new("vmcore-dmesg.txt", 3, Some(7)),
+                FileEntry::new("vmcore", 4, None),
+                FileEntry::new("vmcore.2", 4, None),
+            ];
+            assert_eq!((&*report.files, report.bytes), (files.as_slice(), 8));
+            assert_eq!(report.joined.as_ref(), Some(&whole));
+        }
+        dir.replace("vmcore", b"x").unwrap();
+        list_files(&mut report, &Names::of(false, false, false), &dir);
+        assert_eq!((report.files.len(), report.joined), (2, None));
     }
 }

@@ -100,7 +100,8 @@ impl Capture<'_> {
         if let Err(e) = result {
             reason.get_or_insert(e.to_string());
         }
-        report.file(FileEntry::new(name, summary.bytes, summary.crc32));
+        let whole = FileEntry::new(name, summary.bytes, summary.crc32);
+        report.file_in_parts(whole, &self.dir.parts(name));
         if let Some(reason) = reason {
             return Outcome {
                 status: Status::Partial,
@@ -152,7 +153,8 @@ fn already(dir: &dyn Place, names: &Names, report: &mut Report) -> Option<Outcom
     let bytes = dir.size(&names.vmcore)?;
     report.warn("the first attempt had finished the dump before it was ended; its page counts are not known");
     report.bytes = bytes;
-    report.file(FileEntry::new(&names.vmcore, bytes, None));
+    let whole = FileEntry::new(&names.vmcore, bytes, None);
+    report.file_in_parts(whole, &dir.parts(&names.vmcore));
     Some(Outcome {
         status: Status::Complete,
         reason: None,
