@@ -4,7 +4,7 @@
 
 use baredump::report::{FileEntry, Outcome, Report, Status};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -163,4 +163,101 @@ fn a_hostile_report_leads_nowhere() {
     fs::write(capture.path("report.json"), vec![b' '; 2 << 20]).unwrap();
     let (_, text) = run(&["verify", capture.dir.path().to_str().unwrap()]);
     has(&text, &["larger than 1 MiB"]);
+}
+
+/// Bytes of every part but the last.
+const PART: u64 = (4 << 30) - (64 << 10);
+
+/// A dump whose page data begin before the end of the first part and end in the second: between them and what comes before them
+/// is a hole. The checksum of the whole.
+fn in_parts(capture: &Capture, dump: &[u8]) -> (u64, u32) {
+    let word = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap()) as usize;
+    let (block, sub, maps) = (word(428), word(432), word(436));
+    let descs = (1 + sub + maps) * block;
+    let offset = |at: usize| u64::from_le_bytes(dump[at..at + 8].try_into().unwrap());
+    let mut data = usize::MAX;
+    let mut at = descs;
+    while at < data {
+        data = data.min(usize::try_from(offset(at)).unwrap());
+        at += 24;
+    }
+    let in_first = (dump.len() - data) / 2 + 1;
+    let moved = PART - (data + in_first) as u64;
+    let mut head = dump[..data].to_vec();
+    for at in (descs..at).step_by(24) {
+        head[at..at + 8].copy_from_slice(&(offset(at) + moved).to_le_bytes());
+    }
+    let (first, second) = dump[data..].split_at(in_first);
+    let file = fs::File::create(capture.path("vmcore")).unwrap();
+    file.set_len(PART).unwrap();
+    file.write_all_at(&head, 0).unwrap();
+    file.write_all_at(first, PART - in_first as u64).unwrap();
+    fs::write(capture.path("vmcore.2"), second).unwrap();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head);
+    let (mut hole, zeros) = (moved, vec![0; 1 << 20]);
+    while hole > 0 {
+        let some = hole.min(zeros.len() as u64);
+        crc.update(&zeros[..usize::try_from(some).unwrap()]);
+        hole -= some;
+    }
+    crc.update(&dump[data..]);
+    (PART + second.len() as u64, crc.finalize())
+}
+
+#[test]
+fn a_dump_in_parts_is_read_as_one() {
+    let mut capture = Capture::new(Status::Complete);
+    FakeKernel::zoo(Generation::V6_12)
+        .build()
+        .write(capture.dir.path())
+        .unwrap();
+    let paths = ["vmcore.elf", "small", "again", "same"].map(|name| capture.path(name));
+    let [elf, dump, again, same] = [0, 1, 2, 3].map(|n: usize| paths[n].to_str().unwrap());
+    let (code, text) = run(&["dump", elf, dump]);
+    assert_eq!(code, Some(0), "{text}");
+    let small = fs::read(dump).unwrap();
+    let (bytes, crc32) = in_parts(&capture, &small);
+    let vmcore = capture.path("vmcore");
+    for command in ["verify", "info", "dmesg"] {
+        let (code, text) = run(&[command, vmcore.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{command}: {text}");
+    }
+    for (from, to) in [(vmcore.to_str().unwrap(), again), (dump, same)] {
+        let (code, text) = run(&["dump", from, to]);
+        assert_eq!(code, Some(0), "{text}");
+    }
+    let same = fs::read(same).unwrap() == fs::read(again).unwrap();
+    assert!(same, "the pages are others");
+
+    let parts = ["vmcore", "vmcore.2"].map(|name| {
+        let bytes = fs::metadata(capture.path(name)).unwrap().len();
+        (name.to_owned(), bytes)
+    });
+    let whole = FileEntry::new("vmcore", bytes, Some(crc32));
+    capture.report.file_in_parts(whole, &parts);
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(0), "{text}");
+    has(
+        &text,
+        &[
+            "/vmcore.2: ",
+            "/vmcore: its 2 parts joined: ok: ",
+            " of page data",
+        ],
+    );
+    let second = capture.path("vmcore.2");
+    let mut bytes = fs::read(&second).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&second, &bytes).unwrap();
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["/vmcore: CHANGED: crc32 "]);
+    // A dump without its second part is no whole one.
+    fs::remove_file(&second).unwrap();
+    let (code, text) = run(&["verify", vmcore.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{text}");
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["/vmcore.2: MISSING"]);
 }
