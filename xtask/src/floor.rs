@@ -1,6 +1,6 @@
 //! `floor`: the smallest `crashkernel=` that gives a complete dump, found by real panics, against those that are recorded.
 //!
-//! The machine is always the same: 1 virtual CPU, 1 GiB, ext4 on virtio-blk. One boot differs from the next by up to 2 MB, so
+//! The machine is always the same: 1 virtual CPU, 1 GiB; ext4 on virtio-blk, or a server behind virtio-net. One boot differs from the next by up to 2 MB, so
 //! the size that is found must pass three times.
 
 mod record;
@@ -10,14 +10,20 @@ use crate::check::{Judges, read_report};
 use crate::fetch::{self, ARM64_SERIES, Kernel};
 use crate::guest::{self, Guest};
 use crate::lab::{Lab, say, step};
+use crate::servers::HOST4;
+use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::setup::Need;
 use crate::vm::{self, Bench};
 use crate::{Stop, build, kernel, setup};
 use anyhow::{Context, Result, bail};
-use qemu::{Accel, Arch, Outcome};
+use qemu::{Accel, Arch, Nic, Outcome};
 use record::{Floor, Floors};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use xshell::Shell;
@@ -47,29 +53,39 @@ struct Case {
     series: &'static str,
     /// The architecture of our own kernel, when that captures, not the one that panics.
     own: Option<Arch>,
+    /// Where the dump goes.
+    to: To,
+}
+
+/// Where a dump goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    /// ext4 on virtio-blk.
+    Disk,
+    /// NFS 4.2.
+    Nfs,
+    /// SFTP.
+    Ssh,
+}
+
+const fn case(name: &'static str, series: &'static str, own: Option<Arch>, to: To) -> Case {
+    Case {
+        name,
+        series,
+        own,
+        to,
+    }
 }
 
 const CASES: &[Case] = &[
-    Case {
-        name: "6.12",
-        series: "6.12.",
-        own: None,
-    },
-    Case {
-        name: "6.1",
-        series: "6.1.",
-        own: None,
-    },
-    Case {
-        name: "own",
-        series: "6.12.",
-        own: Some(Arch::X86),
-    },
-    Case {
-        name: "own-arm64",
-        series: ARM64_SERIES,
-        own: Some(Arch::Arm64),
-    },
+    case("6.12", "6.12.", None, To::Disk),
+    case("6.1", "6.1.", None, To::Disk),
+    case("6.12-nfs", "6.12.", None, To::Nfs),
+    case("6.1-nfs", "6.1.", None, To::Nfs),
+    case("6.12-ssh", "6.12.", None, To::Ssh),
+    case("6.1-ssh", "6.1.", None, To::Ssh),
+    case("own", "6.12.", Some(Arch::X86), To::Disk),
+    case("own-arm64", ARM64_SERIES, Some(Arch::Arm64), To::Disk),
 ];
 
 /// Finds the floors of the cases that are named, or of all.
@@ -79,7 +95,9 @@ const CASES: &[Case] = &[
 pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()> {
     let (record, cases) = parse(&arguments)?;
     let foreign = cases.iter().any(|case| case.own == Some(Arch::Arm64));
-    setup::run(sh, if foreign { Need::Tests } else { Need::Host })?;
+    let servers = cases.iter().any(|case| case.to != To::Disk);
+    let need = if foreign || servers { Need::Tests } else { Need::Host };
+    setup::run(sh, need)?;
     let apt = Apt::open(lab)?;
     let judges = Judges {
         binaries: match foreign {
@@ -169,7 +187,7 @@ fn judge(lab: &Lab, mut floors: Floors, found: Vec<Floor>, record: bool) -> Resu
         let before = floors.of(&floor.name).map(|floor| floor.floor);
         let was = before.map_or("not recorded".into(), |before| format!("recorded {before}"));
         say(&format!(
-            "{:<6} floor {} MB, {was}",
+            "{:<8} floor {} MB, {was}",
             floor.name, floor.floor
         ));
         if before.is_some_and(|before| floor.floor > before + GROWTH) {
@@ -271,16 +289,23 @@ impl<'a> Search<'a> {
                 .bench
                 .lab
                 .fresh(&format!("runs/floor-{}-{size}", self.case.name))?;
-            let guest = Guest {
+            let mut guest = Guest {
                 reservation: format!("{size}M").into(),
                 capture_kernel: self.capture.cloned(),
                 limit: LIMIT,
                 ..Guest::default()
             };
+            let server = serve(self.case.to, &dir, &mut guest)?;
             let binaries = &self.bench.judges.binaries;
             let run = guest::run(&guest, self.kernel, binaries, self.accel, &dir, &mut |_| {})?;
+            drop(server);
+            let dump = || match self.case.to {
+                To::Disk => vm::only_dump(&run),
+                To::Nfs => vm::arrived(&dir.join("nfs/export")),
+                To::Ssh => vm::arrived(&dir.join("ssh/dumps")),
+            };
             let verdict = match &run.outcome {
-                Outcome::Finished => vm::only_dump(&run).and_then(|dump| self.complete(&dump)),
+                Outcome::Finished => dump().and_then(|dump| self.complete(&dump)),
                 other => Err(anyhow::anyhow!("{other}")),
             };
             run.forget_disk();
@@ -292,7 +317,7 @@ impl<'a> Search<'a> {
                 Err(error) => ("fails", format!("{error:#}")),
             };
             say(&format!(
-                "{:<6} {size:>4} MB {:>5.1} s  {word:<8} {}",
+                "{:<8} {size:>4} MB {:>5.1} s  {word:<8} {}",
                 self.case.name,
                 start.elapsed().as_secs_f64(),
                 text.lines().next().unwrap_or_default()
@@ -305,7 +330,7 @@ impl<'a> Search<'a> {
     }
 
     /// Every judge accepts the dump; what was left of the memory.
-    fn complete(&self, dump: &std::path::Path) -> Result<String> {
+    fn complete(&self, dump: &Path) -> Result<String> {
         vm::all_good(self.bench, dump, self.kernel)?;
         let report = read_report(dump)?;
         let kilobytes = |name: &str| {
@@ -319,6 +344,35 @@ impl<'a> Search<'a> {
             kilobytes("peak_rss_kb")
         ))
     }
+}
+
+/// Starts what takes the dump, where that is not the guest's disk.
+fn serve(to: To, dir: &Path, guest: &mut Guest) -> Result<Option<Box<dyn Any>>> {
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const MAC: &str = "52:54:00:12:34:56";
+    let (target, keys, server): (_, _, Box<dyn Any>) = match to {
+        To::Disk => return Ok(None),
+        To::Nfs => {
+            let server = Nfs::version4(dir, LOOPBACK)?;
+            let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
+            (target, String::new(), Box::new(server))
+        }
+        To::Ssh => {
+            let server = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
+            let target = format!("sftp://{USER}@{HOST4}:{}{}", server.port, server.path);
+            let hosts = server.known_hosts(HOST4)?;
+            let keys = format!("ssh_key = {:?}\nssh_known_hosts = {hosts:?}\n", server.key());
+            (target, keys, Box::new(server))
+        }
+    };
+    guest.config = format!(
+        "targets = [{target:?}]\ninterfaces = [\"lan:mac={MAC};address=10.0.2.15/24\"]\n{keys}"
+    );
+    guest.capture_modules = vec!["virtio_net".into()];
+    guest.filesystems = Vec::new();
+    guest.words = format!("guest.disk=none {}", guest.words);
+    guest.nics = vec![Nic::user(MAC)];
+    Ok(Some(server))
 }
 
 /// Whether a line of an oops shows flags that no processor has.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// The file, from the root of the repository.
 const FILE: &str = "kernel-config/floors.toml";
 const HEAD: &str = "\
-# The smallest crashkernel= in MB that gives a complete dump three times: 1 virtual CPU, 1 GiB, ext4 on virtio-blk.
+# The smallest crashkernel= in MB that gives a complete dump three times: 1 virtual CPU, 1 GiB; ext4 on virtio-blk,
+# or NFS or SSH over virtio-net.
 # Written by `./x floor --record`; `./x floor` fails when one grew by more than 4 MB.
 ";
 

@@ -8,6 +8,7 @@ mod net;
 pub(crate) mod own;
 mod panic;
 mod reach;
+pub(crate) use reach::arrived;
 mod sentinels;
 mod target;
 

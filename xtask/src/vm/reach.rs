@@ -64,7 +64,7 @@ pub(super) fn file_key(key: &str, file: &Path) -> Result<String> {
 }
 
 /// The one dump directory below `dir`, where a server has it.
-pub(super) fn arrived(dir: &Path) -> Result<PathBuf> {
+pub(crate) fn arrived(dir: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut dumps: Vec<_> = entries
         .flatten()
