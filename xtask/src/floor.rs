@@ -96,7 +96,11 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, arguments: Vec<OsString>) -> Result<()>
     let (record, cases) = parse(&arguments)?;
     let foreign = cases.iter().any(|case| case.own == Some(Arch::Arm64));
     let servers = cases.iter().any(|case| case.to != To::Disk);
-    let need = if foreign || servers { Need::Tests } else { Need::Host };
+    let need = if foreign || servers {
+        Need::Tests
+    } else {
+        Need::Host
+    };
     setup::run(sh, need)?;
     let apt = Apt::open(lab)?;
     let judges = Judges {
@@ -361,7 +365,10 @@ fn serve(to: To, dir: &Path, guest: &mut Guest) -> Result<Option<Box<dyn Any>>> 
             let server = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
             let target = format!("sftp://{USER}@{HOST4}:{}{}", server.port, server.path);
             let hosts = server.known_hosts(HOST4)?;
-            let keys = format!("ssh_key = {:?}\nssh_known_hosts = {hosts:?}\n", server.key());
+            let keys = format!(
+                "ssh_key = {:?}\nssh_known_hosts = {hosts:?}\n",
+                server.key()
+            );
             (target, keys, Box::new(server))
         }
     };

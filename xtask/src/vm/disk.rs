@@ -56,7 +56,7 @@ const DISKS: &[Disk] = &[
         modules: &[],
         filesystems: &["vfat"],
         before: "",
-        after: "mount -t vfat -o umask=077 /dev/vdb /mnt",
+        after: "mount -t vfat -o dmask=077,fmask=177 /dev/vdb /mnt",
     },
     Disk {
         name: "disk-lvm",

@@ -106,7 +106,7 @@ fn wrong_uuid(_: &Path, _: &mut Guest, _: &mut Servers) -> Result<First> {
 }
 
 fn disk_full(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
-    bad_disk(dir, guest, 26, "")
+    bad_disk(dir, guest, 20, "")
 }
 
 fn read_only(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {

@@ -93,16 +93,26 @@ fn server(
 }
 
 /// The address that takes a connection. A network that has just come up may lead nowhere for a while, and a server that refuses
-/// may be starting.
+/// may be starting. The error is that of the longest attempt: the last one may have had no time.
 fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<SocketAddr, NetError> {
     let start = Instant::now();
+    let mut worst: Option<(Duration, NetError)> = None;
     loop {
-        let left = patience.saturating_sub(start.elapsed());
-        match net::connect(addresses, port, left) {
+        let (from, left) = (Instant::now(), patience.saturating_sub(start.elapsed()));
+        let error = match net::connect(addresses, port, left) {
             Ok(stream) => return stream.peer_addr().map_err(NetError::Netlink),
-            Err(e) if start.elapsed() + PAUSE >= patience => return Err(e),
-            Err(_) => std::thread::sleep(PAUSE),
+            Err(error) => error,
+        };
+        worst = match worst {
+            Some((longest, error)) if longest > from.elapsed() => Some((longest, error)),
+            _ => Some((from.elapsed(), error)),
+        };
+        if start.elapsed() + PAUSE >= patience
+            && let Some((_, error)) = worst.take()
+        {
+            return Err(error);
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
