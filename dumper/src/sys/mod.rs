@@ -1,7 +1,6 @@
 //! System calls: every `unsafe` block of the product is in this folder.
 #![allow(unsafe_code)]
 
-pub mod cpu;
 pub mod dm;
 pub mod kexec;
 pub mod map;

@@ -2,6 +2,8 @@
 //! final name.
 
 pub mod beacon;
+#[cfg(any(feature = "ssh", feature = "s3"))]
+mod cipher;
 mod container;
 mod dumpdir;
 mod file;

@@ -78,13 +78,16 @@ pub(super) fn run(sh: &Shell, lab: &Lab, runs: usize) -> Result<()> {
         kernel.release,
         case.accel.name()
     ));
-    let (mut ssh, mut nfs) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let none = || [Vec::new(), Vec::new()];
+    let (mut ssh, mut nfs, mut raw) = (none(), none(), none());
     for _ in 0..runs {
         ssh[0].push(case.sftp()?.megabytes());
         ssh[1].push(case.makedumpfile()?.megabytes());
-        let ours = case.nfs()?;
-        nfs[1].push(case.dd(ours.bytes)?.megabytes());
-        nfs[0].push(ours.megabytes());
+        for (compress, rates) in [("zstd", &mut nfs), ("none", &mut raw)] {
+            let ours = case.nfs(compress)?;
+            rates[1].push(case.dd(ours.bytes)?.megabytes());
+            rates[0].push(ours.megabytes());
+        }
     }
     print(
         "SSH, MB of kept memory a second: baredump, makedumpfile | ssh",
@@ -96,6 +99,7 @@ pub(super) fn run(sh: &Shell, lab: &Lab, runs: usize) -> Result<()> {
         &nfs,
         NFS_LEAST,
     );
+    print("NFS, the same with uncompressed pages", &raw, NFS_LEAST);
     Ok(())
 }
 
@@ -181,12 +185,12 @@ impl Case<'_> {
         })
     }
 
-    fn nfs(&self) -> Result<Rate> {
+    fn nfs(&self, compress: &str) -> Result<Rate> {
         let (_, dir) = self.panic(|dir| {
             let server = Nfs::version4(dir, LOOPBACK)?;
             let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
             Ok((
-                self.with(&target, ""),
+                self.with(&target, &format!("compress = {compress:?}\n")),
                 Box::new(server) as Box<dyn std::any::Any>,
             ))
         })?;

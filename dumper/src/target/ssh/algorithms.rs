@@ -1,6 +1,5 @@
 //! What is offered to a server: no SHA-1, no CBC, no compression, and the cipher that this processor does faster first.
 
-use crate::sys::cpu;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{Preferred, cipher, compression, kex, mac};
 use std::borrow::Cow;
@@ -64,7 +63,7 @@ pub(super) fn offered(pinned: &[Algorithm], certified: bool) -> Preferred {
         kex: Cow::Borrowed(KEXES),
         key: Cow::Owned(keys),
         host_key_certificates: Cow::Borrowed(if certified { HOST_KEYS } else { &[] }),
-        cipher: Cow::Borrowed(ciphers(cpu::has_aes())),
+        cipher: Cow::Borrowed(ciphers(crate::target::cipher::aes_is_faster())),
         mac: Cow::Borrowed(MACS),
         compression: Cow::Borrowed(&[compression::NONE]),
     }

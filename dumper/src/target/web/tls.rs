@@ -70,21 +70,13 @@ pub(super) fn roots(pem: &[u8]) -> Result<RootCertStore, Failure> {
 /// ring's ciphers, the one first that this processor does faster.
 fn provider() -> rustls::crypto::CryptoProvider {
     let mut provider = ring::default_provider();
-    if !has_aes() {
+    if !crate::target::cipher::aes_is_faster() {
         let chacha = |suite: &rustls::SupportedCipherSuite| {
             !format!("{:?}", suite.suite()).contains("CHACHA20")
         };
         provider.cipher_suites.sort_by_key(chacha);
     }
     provider
-}
-
-/// Whether the processor has instructions for AES: its word is the same wherever there are any.
-fn has_aes() -> bool {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    info.lines()
-        .filter(|line| line.starts_with("flags") || line.starts_with("Features"))
-        .any(|line| line.split(' ').any(|word| word == "aes"))
 }
 
 /// The later of our clock and the image's.
