@@ -24,7 +24,7 @@ const PAGE: usize = 4096;
 /// memory, and the libraries of the host.
 fn allowed(workers: u64) -> u64 {
     let is_product = env::var_os("BAREDUMP").is_some() || !cfg!(debug_assertions);
-    (8 + workers + if is_product { 0 } else { 2 }) << 10
+    (8 + workers + if is_product { 0 } else { 5 }) << 10
 }
 
 /// A machine's vmcore, and dumps of it.

@@ -27,6 +27,8 @@ pub struct DumpDir {
     /// Path on the target's file system.
     path: String,
     keeps_modes: bool,
+    /// How files are opened.
+    access: OFlag,
 }
 
 const DIR: OFlag = OFlag::O_DIRECTORY
@@ -80,6 +82,13 @@ impl DumpDir {
             fd,
             path: path.display().to_string(),
             keeps_modes: mounted.holds_modes,
+            // A file that can be read has parts of pages read from the server before they are written, by READ_PLUS from Linux 6.8
+            // on, which is an error with nfs-ganesha. Bitmaps that cannot be read back are made again.
+            access: if mounted.is_remote() {
+                OFlag::O_WRONLY
+            } else {
+                OFlag::O_RDWR
+            },
         }
     }
 
@@ -93,8 +102,8 @@ impl DumpDir {
 
     /// Makes a file, or empties the one of that name.
     pub(super) fn file(&self, name: &str) -> Result<File, Errno> {
-        let flags =
-            OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = flags | self.access;
         openat(&self.fd, name, flags, PRIVATE_FILE).map(File::from)
     }
 
@@ -244,8 +253,7 @@ impl Out for FileOut {
         let (at, len) = (signed(range.start)?, signed(range.end - range.start)?);
         match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, at, len) {
             Err(e @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)) => Err(e.into()),
-            // No such thing here (/dev/null, pipes, many file systems), or a server that promises it and fails (nfs-ganesha from
-            // Linux 6.12's client on: EIO): what counts is the write.
+            // No such thing here (/dev/null, pipes, many file systems), or a server that promises it and fails: what counts is the write.
             _ => Ok(()),
         }
     }

@@ -68,6 +68,8 @@ struct Case {
     way: Way,
     /// Encrypted.
     sealed: bool,
+    /// The kernels.
+    series: &'static str,
 }
 
 const fn case(name: &'static str, server: Server, way: Way) -> Case {
@@ -76,12 +78,17 @@ const fn case(name: &'static str, server: Server, way: Way) -> Case {
         server,
         way,
         sealed: false,
+        series: MAIN_SERIES,
     }
 }
 
 const CASES: &[Case] = &[
     case("net-nfs-4.2", Server::Nfs("4.2"), Way::Static),
     case("net-nfs-4.0-dhcp", Server::Nfs("4.0"), Way::Dhcp),
+    Case {
+        series: "6.12.",
+        ..case("net-nfs-6.12", Server::Nfs("4.2"), Way::Static)
+    },
     case("net-nfs-3", Server::Nfs("3"), Way::Dhcp),
     case("net-nfs-ipv6", Server::Nfs("4.2"), Way::Six),
     case("net-nfs-vlan", Server::Nfs("4.1"), Way::Vlan),
@@ -120,7 +127,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .iter()
         .map(|case| Scenario {
             name: case.name,
-            series: MAIN_SERIES,
+            series: case.series,
             guest: machine(),
             setup: Some(Box::new(|lab, dir, guest| set_up(case, lab, dir, guest))),
             judge: match case.server {
