@@ -1,3 +1,5 @@
+//! Tests of `split`.
+
 use super::joined::{Joined, with_limit};
 use super::*;
 use crate::format::In;

@@ -1,3 +1,5 @@
+//! Tests of `place`.
+
 use super::super::{FileReader, GUARD, SMALLEST};
 use super::*;
 use std::io::Read;

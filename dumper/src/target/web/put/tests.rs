@@ -1,3 +1,5 @@
+//! Tests of `put`.
+
 use super::*;
 use crate::target::TargetSpec;
 use crate::target::web::fake::{Fake, Fault, reply};

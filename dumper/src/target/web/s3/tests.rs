@@ -1,3 +1,5 @@
+//! Tests of `s3`.
+
 use super::*;
 use crate::target::TargetSpec;
 use crate::target::web::fake::{Fake, Fault, Request, reply};
