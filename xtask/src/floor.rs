@@ -415,7 +415,7 @@ mod tests {
             let words: Vec<_> = words.iter().map(OsString::from).collect();
             parse(&words).map(|(record, cases)| (record, cases.len()))
         };
-        assert_eq!(parsed(&[]).unwrap(), (false, 2));
+        assert_eq!(parsed(&[]).unwrap(), (false, 6));
         assert_eq!(parsed(&["--record", "6.1"]).unwrap(), (true, 1));
         assert!(parsed(&["5.10"]).unwrap_err().is::<Stop>());
     }
