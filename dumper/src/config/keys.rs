@@ -257,7 +257,8 @@ fn fence_hosts(value: &Value) -> Result<Vec<SocketAddr>, String> {
 
 /// fence_kdump's own port.
 const FENCE_PORT: u16 = 7410;
-const MAX_FENCE_HOSTS: usize = 16;
+/// The most hosts that hear of the crash: PID 1 keeps them in fixed memory.
+pub const MAX_FENCE_HOSTS: usize = 16;
 
 /// A file of the host, which the image builder copies.
 fn file(value: &Value) -> Result<Option<PathBuf>, String> {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use keys::{MAX_TARGETS, RawConfig, Value};
+pub use keys::{MAX_FENCE_HOSTS, MAX_TARGETS, RawConfig, Value};
 
 /// The last thing PID 1 does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

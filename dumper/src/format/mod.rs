@@ -70,13 +70,20 @@ pub trait Out: Sync {
     ///
     /// # Errors
     /// When there is no space for them.
-    fn reserve(&self, range: Range<u64>) -> io::Result<()>;
+    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
 
-    /// Cuts or extends the file to `len` bytes.
+    /// Cuts or extends the file to `len` bytes. A stream has no length to set.
     ///
     /// # Errors
     /// As ftruncate(2).
-    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        if self.is_stream() {
+            return Ok(());
+        }
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes sure that what was written stays, where there is such a thing.
     ///

@@ -1,6 +1,7 @@
 //! Tells a cluster that this machine is busy with its dump, so that it is fenced only when that is over: the datagrams of
 //! fence_kdump_send(8), fence-agents 4.x: two 32-bit numbers in host order, magic and version, to UDP port 7410, again and again.
 
+use crate::config::MAX_FENCE_HOSTS;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,11 @@ const MAGIC: u32 = 0x1b30_2a40;
 const VERSION: u32 = 1;
 /// fence_kdump_send's own interval is 10 s; the listener waits a minute by default.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The hosts that are told at most.
-pub(crate) const MAX_HOSTS: usize = 16;
 
 /// Who is told, and when the next time is. Allocates nothing.
 #[derive(Default)]
 pub(super) struct Fence {
-    hosts: heapless::Vec<SocketAddr, MAX_HOSTS>,
+    hosts: heapless::Vec<SocketAddr, MAX_FENCE_HOSTS>,
     sockets: Option<[Option<UdpSocket>; 2]>,
     last: Option<Instant>,
 }

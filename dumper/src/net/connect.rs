@@ -1,13 +1,27 @@
 //! Whether a server listens: a TCP connection to one of its addresses.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::NetError;
 
 /// What one address gets at least, when there are several and little time.
 const LEAST: Duration = Duration::from_millis(500);
+
+/// A socket for datagrams to and from `to` alone. Nothing is sent.
+///
+/// # Errors
+/// No way leads there.
+pub fn udp(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(to)?;
+    Ok(socket)
+}
 
 /// Connects to the first address that answers. Each gets an equal share of the time that is left.
 ///

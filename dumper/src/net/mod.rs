@@ -23,7 +23,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use connect::connect;
+pub use connect::{connect, udp};
 pub use dns::resolve;
 pub use error::NetError;
 pub use interface::{Interface, Kind, MAX_NAME};

@@ -5,8 +5,9 @@
 use super::file::TargetError;
 use super::name::utc;
 use super::spec::Transport;
+use crate::net;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Facility kern, severity emergency: what a kernel's panic is.
@@ -94,13 +95,7 @@ pub fn send(
 }
 
 fn datagrams(to: SocketAddr, host: &str, beacon: &str, log: &str) -> io::Result<()> {
-    let any: SocketAddr = if to.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(to)?;
+    let socket = net::udp(to)?;
     for message in messages(host, beacon, log) {
         socket.send(message.as_bytes())?;
         std::thread::sleep(PAUSE);

@@ -97,10 +97,6 @@ impl Out for Nowhere {
         Ok(())
     }
 
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
     fn set_len(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }

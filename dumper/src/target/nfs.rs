@@ -5,9 +5,10 @@
 
 use super::file::{Mounted, TargetError};
 use super::spec::NfsOptions;
+use crate::net;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 use std::path::Path;
 
 /// An export to mount.
@@ -162,13 +163,7 @@ fn refusal(refused: &[(&str, Errno)]) -> String {
 
 /// The address with which this machine reaches the server. Nothing is sent.
 fn own_address(server: IpAddr) -> Option<IpAddr> {
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect((server, 2049)).ok()?;
+    let socket = net::udp((server, 2049).into()).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 

@@ -4,7 +4,7 @@ use super::dumpdir::DumpDir;
 use super::file::{Mounted, TargetError};
 use super::place::Place;
 use super::raw::{RawDevice, RawPlace};
-#[cfg(feature = "ssh")]
+#[cfg(any(feature = "s3", feature = "ssh"))]
 use super::spec::Kind;
 use super::spec::TargetSpec;
 use super::split::SplitDir;
@@ -108,7 +108,6 @@ fn whole_or_split(mounted: &Mounted, dir: DumpDir) -> Box<dyn Place> {
 
 #[cfg(feature = "s3")]
 fn is_web(spec: &TargetSpec) -> bool {
-    use super::spec::Kind;
     matches!(spec.kind, Kind::S3 { .. } | Kind::Http { .. })
 }
 

@@ -3,7 +3,6 @@
 use super::{END, header};
 use crate::format::Out;
 use std::io::{self, BufWriter, Write};
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are collected before they are written; what is larger goes past the buffer.
@@ -96,10 +95,6 @@ impl<W: Write + Send> Out for FlatOut<W> {
             return Ok(());
         }
         self.state().record(offset, bytes)
-    }
-
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

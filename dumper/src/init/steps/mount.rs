@@ -1,7 +1,6 @@
 //! Finds a target: its device, which is mounted where it has a file system, or its server.
 
-use super::{Context, End, RUN, load_plan, network, store};
-use crate::config::Config;
+use super::{Context, End, Plan, RUN, load_plan, network, store};
 use crate::init::log::say;
 use crate::net::{self, NetError};
 use crate::target::{
@@ -36,26 +35,23 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             options,
             ..
         } => {
-            let network = network::network(&plan)?;
-            let addresses = server(context, config, spec, &network)?;
-            let export = |address| Export {
-                address,
+            let addresses = server(context, &plan, spec)?;
+            // It has answered; another address of it would be the same server.
+            let address = addresses.first().map(SocketAddr::ip);
+            let export = Export {
+                address: address.ok_or("the server has no address")?,
                 port: *port,
                 path,
                 options,
             };
-            // It has answered; another address of it would be the same server.
-            let address = addresses.first().map(SocketAddr::ip);
-            let address = address.ok_or("the server has no address")?;
-            export(address).mount(&point).map(Reached::Mounted)
+            export.mount(&point).map(Reached::Mounted)
         }
         Kind::Syslog { .. } => {
-            let network = network::network(&plan)?;
-            Ok(Reached::Server(addresses(context, config, spec, &network)?))
+            let (addresses, port) = addresses(context, &plan, spec)?;
+            Ok(Reached::Server(at(&addresses, port).collect()))
         }
         Kind::Sftp { .. } | Kind::S3 { .. } | Kind::Http { .. } => {
-            let network = network::network(&plan)?;
-            Ok(Reached::Server(server(context, config, spec, &network)?))
+            Ok(Reached::Server(server(context, &plan, spec)?))
         }
         Kind::Dmesg => Ok(Reached::Console),
     };
@@ -66,30 +62,43 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
 }
 
 /// Waits until the server takes a connection: that is what says that the way to it works. The address that did comes first.
-fn server(
-    context: &Context,
-    config: &Config,
-    spec: &TargetSpec,
-    network: &net::Plan,
-) -> Result<Vec<SocketAddr>, String> {
-    let (name, port) = spec.server().ok_or("the target is no server")?;
-    let dns = network::dns(context.target);
-    let patience = config.device_timeout;
-    let known = net::resolve(&name, &network.hosts, &dns, patience).map_err(|e| e.to_string())?;
+fn server(context: &Context, plan: &Plan, spec: &TargetSpec) -> Result<Vec<SocketAddr>, String> {
+    let (known, port) = addresses(context, plan, spec)?;
+    let patience = plan.config.device_timeout;
     let connected = match connect(&known, port, patience) {
         Ok(peer) => peer,
         // The server may have moved since its address was recorded.
         Err(e) => {
-            let asked = net::dns::ask(&name, &dns, patience).map_err(|_| e.to_string())?;
+            let (name, _) = spec.server().ok_or(NO_SERVER)?;
+            let asked = net::dns::ask(&name, &network::dns(context.target), patience);
+            let asked = asked.map_err(|_| e.to_string())?;
             if asked == known {
                 return Err(e.to_string());
             }
             connect(&asked, port, patience).map_err(|e| e.to_string())?
         }
     };
-    let others = known.iter().map(|address| SocketAddr::new(*address, port));
-    let others = others.filter(|other| *other != connected);
+    let others = at(&known, port).filter(|other| *other != connected);
     Ok(std::iter::once(connected).chain(others).collect())
+}
+
+const NO_SERVER: &str = "the target is no server";
+
+/// Where the server is and at which port, as far as that is known without a connection.
+fn addresses(
+    context: &Context,
+    plan: &Plan,
+    spec: &TargetSpec,
+) -> Result<(Vec<IpAddr>, u16), String> {
+    let (name, port) = spec.server().ok_or(NO_SERVER)?;
+    let (hosts, dns) = (network::network(plan)?.hosts, network::dns(context.target));
+    let found = net::resolve(&name, &hosts, &dns, plan.config.device_timeout);
+    Ok((found.map_err(|e| e.to_string())?, port))
+}
+
+fn at(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
+    let at = move |address: &IpAddr| SocketAddr::new(*address, port);
+    addresses.iter().map(at)
 }
 
 /// The address that takes a connection. A network that has just come up may lead nowhere for a while, and a server that refuses
@@ -118,21 +127,6 @@ fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<Socket
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// Where the server is, as far as that is known without a connection.
-fn addresses(
-    context: &Context,
-    config: &Config,
-    spec: &TargetSpec,
-    network: &net::Plan,
-) -> Result<Vec<SocketAddr>, String> {
-    let (name, port) = spec.server().ok_or("the target is no server")?;
-    let dns = network::dns(context.target);
-    let found = net::resolve(&name, &network.hosts, &dns, config.device_timeout);
-    let found = found.map_err(|e| e.to_string())?;
-    let at = |address: &IpAddr| SocketAddr::new(*address, port);
-    Ok(found.iter().map(at).collect())
-}
 
 /// The fact that says how a target was reached.
 pub(super) fn reached_fact(target: u8) -> String {

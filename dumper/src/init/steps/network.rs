@@ -1,7 +1,7 @@
 //! Brings up what leads to one target, or to the hosts that want to hear of the crash.
 
 use super::mount::spec;
-use super::{Context, End, Plan, fact, load, load_plan, store};
+use super::{Context, End, Plan, load, load_plan, store};
 use crate::init::log::say;
 use crate::net::{self, Up};
 use std::fs;
@@ -49,12 +49,10 @@ fn up_fact(target: u8) -> String {
 
 /// The DNS servers that the way to a target has.
 pub(super) fn dns(target: u8) -> Vec<std::net::IpAddr> {
-    load::<Up>(&up_fact(target)).map_or_else(|_| Vec::new(), |up| up.dns)
+    up(target).map_or_else(Vec::new, |up| up.dns)
 }
 
 /// What is known of the way to a target, for the report.
 pub(super) fn up(target: u8) -> Option<Up> {
-    fact(&up_fact(target))
-        .exists()
-        .then(|| load(&up_fact(target)).ok())?
+    load(&up_fact(target)).ok()
 }

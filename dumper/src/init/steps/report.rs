@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     if !target.holds_files() {
         return Ok(End::Done);
     }
-    let access = access::of(&plan.config, context);
+    let access = access::of(&plan.config);
     let mut report = load(&report_fact(context.target)).unwrap_or_else(|_| Report {
         target: target.to_string(),
         boot_id: plan.config.boot_id.clone(),

@@ -3,10 +3,11 @@
 mod message;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::NetError;
+use super::connect::udp;
 use super::random::random;
 pub use message::{Answer, Type, answer};
 
@@ -72,14 +73,7 @@ pub fn ask(name: &str, servers: &[IpAddr], deadline: Duration) -> Result<Vec<IpA
 }
 
 fn ask_one(name: &str, server: IpAddr, end: Instant) -> Result<Vec<IpAddr>, String> {
-    let any: IpAddr = match server {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).map_err(|e| e.to_string())?;
-    let server = SocketAddr::new(server, PORT);
-    // From here on only what the server sends is received.
-    socket.connect(server).map_err(|e| e.to_string())?;
+    let socket = udp(SocketAddr::new(server, PORT)).map_err(|e| e.to_string())?;
     let mut found = exchange(&socket, name, Type::A, end)?;
     // The addresses of the other family are a gift: their lack is no failure.
     found.extend(exchange(&socket, name, Type::Aaaa, end).unwrap_or_default());

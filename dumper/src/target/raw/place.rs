@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -365,14 +364,6 @@ impl Out for RawOut<'_> {
             state.written += now.len() as u64;
             bytes = later;
         }
-        Ok(())
-    }
-
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let mut report = begin(&config, target, kernel.as_ref().ok());
     report.phase("open", opening);
     let connecting = Instant::now();
-    let access = access::of(&config, context);
+    let access = access::of(&config);
     let dir = directory(target, &reached, &access, &report, earlier.as_ref())?;
     let dir = dir.as_ref();
     report.phase("connect", connecting);

@@ -7,7 +7,6 @@ use crate::target::ssh::fault::Fault;
 use crate::target::ssh::pipe::Pipe;
 use crate::target::{Pending, Place, TargetError};
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -87,14 +86,6 @@ impl Out for ExecFile<'_> {
         sent.map_err(|fault| fault.into_io(self.dir.place()))?;
         self.written
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use crate::format::Out;
 use crate::target::ssh::fault::Fault;
 use crate::target::{Pending, Place, TargetError};
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file being written.
@@ -49,11 +48,6 @@ impl Out for SftpFile<'_> {
         self.io(|sftp| sftp.write(&self.handle, offset, bytes))?;
         self.written
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// SFTP cannot.
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,6 @@ use crate::target::place::Pending;
 use crate::target::web::client::Sending;
 use crate::target::web::failure::Failure;
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -109,14 +108,6 @@ impl Out for Upload<'_> {
             return Err(io::Error::other(self.place.failed(&e).to_string()));
         }
         self.at.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -8,7 +8,6 @@ use crate::target::place::Pending;
 use crate::target::web::client::Sending;
 use crate::target::web::failure::Failure;
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -199,14 +198,6 @@ impl Out for Upload<'_> {
             return Err(io::ErrorKind::NotSeekable.into());
         }
         self.take(&mut state, bytes)
-    }
-
-    fn reserve(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        Ok(())
     }
 
     fn is_stream(&self) -> bool {
