@@ -82,10 +82,10 @@ pub struct Estimate {
     pub reserve: u64,
 }
 
-/// What a driver allocates for a device that it has found and uses.
+/// What a driver allocates for a device that it has found and uses, or a client of ours for its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffers {
-    /// Its module.
+    /// Its module, or the client's name.
     pub driver: &'static str,
     /// In MiB.
     pub mebibytes: u64,
@@ -125,7 +125,20 @@ const BUFFERS: &[Buffers] = &[
     allowance("ena", 8),
     allowance("btrfs", 4),
     allowance("xfs", 3),
-    allowance("nfsv4", 4),
+    measured("nfsv3", 8),
+    measured("nfsv4", 8),
+    measured(SSH, 2),
+    measured(WEB, 7),
+];
+/// The client for `sftp:` targets, and that for `s3:` and `https:` ones: windows and parts on their way, ciphers' code and tables.
+const SSH: &str = "ssh";
+const WEB: &str = "web";
+/// The files of an image whose client has them.
+const CLIENTS: &[(&str, &str)] = &[
+    ("etc/baredump/ssh_key", SSH),
+    ("etc/baredump/s3_credentials", WEB),
+    ("etc/baredump/presigned", WEB),
+    ("etc/baredump/ca.pem", WEB),
 ];
 
 /// What the drivers of an image allocate, of those that are known.
@@ -166,7 +179,12 @@ impl Machine {
             let (_, name) = path.rsplit_once('/')?;
             name.strip_suffix(".ko")
         });
-        self.buffers = buffers(names);
+        let clients = CLIENTS
+            .iter()
+            .filter(|(file, _)| archive.file_bytes(file).is_some());
+        let mut clients: Vec<_> = clients.map(|(_, client)| *client).collect();
+        clients.dedup();
+        self.buffers = buffers(names.chain(clients));
     }
 
     /// Adds it up.
@@ -295,6 +313,7 @@ mod tests {
                 image: number("image"),
                 unpacked: number("unpacked"),
                 modules: number("modules"),
+                buffers: buffers(value(table, "drivers").split('"')),
                 cpus: 1,
                 page_size: 4096,
                 ..Machine::default()

@@ -10,11 +10,8 @@ use crate::check::{Judges, read_report};
 use crate::fetch::{self, ARM64_SERIES, Kernel};
 use crate::guest::{self, Guest};
 use crate::lab::{Lab, say, step};
-use crate::servers::HOST4;
-use crate::servers::nfs::{EXPORT, Nfs};
-use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::setup::Need;
-use crate::vm::{self, Bench};
+use crate::vm::{self, Bench, reach};
 use crate::{Stop, build, kernel, setup};
 use anyhow::{Context, Result, bail};
 use qemu::{Accel, Arch, Nic, Outcome};
@@ -22,7 +19,6 @@ use record::{Floor, Floors};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -305,8 +301,8 @@ impl<'a> Search<'a> {
             drop(server);
             let dump = || match self.case.to {
                 To::Disk => vm::only_dump(&run),
-                To::Nfs => vm::arrived(&dir.join("nfs/export")),
-                To::Ssh => vm::arrived(&dir.join("ssh/dumps")),
+                To::Nfs => vm::arrived(&dir.join(reach::NFS_DUMPS)),
+                To::Ssh => vm::arrived(&dir.join(reach::SSH_DUMPS)),
             };
             let verdict = match &run.outcome {
                 Outcome::Finished => dump().and_then(|dump| self.complete(&dump)),
@@ -352,33 +348,16 @@ impl<'a> Search<'a> {
 
 /// Starts what takes the dump, where that is not the guest's disk.
 fn serve(to: To, dir: &Path, guest: &mut Guest) -> Result<Option<Box<dyn Any>>> {
-    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const MAC: &str = "52:54:00:12:34:56";
-    let (target, keys, server): (_, _, Box<dyn Any>) = match to {
+    let (config, server) = match to {
         To::Disk => return Ok(None),
-        To::Nfs => {
-            let server = Nfs::version4(dir, LOOPBACK)?;
-            let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
-            (target, String::new(), Box::new(server))
-        }
-        To::Ssh => {
-            let server = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
-            let target = format!("sftp://{USER}@{HOST4}:{}{}", server.port, server.path);
-            let hosts = server.known_hosts(HOST4)?;
-            let keys = format!(
-                "ssh_key = {:?}\nssh_known_hosts = {hosts:?}\n",
-                server.key()
-            );
-            (target, keys, Box::new(server))
-        }
+        To::Nfs => reach::nfs(dir)?,
+        To::Ssh => reach::sftp(dir)?,
     };
-    guest.config = format!(
-        "targets = [{target:?}]\ninterfaces = [\"lan:mac={MAC};address=10.0.2.15/24\"]\n{keys}"
-    );
+    guest.config = config;
     guest.capture_modules = vec!["virtio_net".into()];
     guest.filesystems = Vec::new();
     guest.words = format!("guest.disk=none {}", guest.words);
-    guest.nics = vec![Nic::user(MAC)];
+    guest.nics = vec![Nic::user(reach::MAC)];
     Ok(Some(server))
 }
 

@@ -40,8 +40,9 @@ const HELP: &str = "\
 usage: ./x COMMAND
 
   demo            panic a real kernel in QEMU, capture it, show what happened
-  test [--full]   everything that shows that the project works; --full adds Debian's kdump-tools and
-                  sessions of crash, drgn, libkdumpfile and makedumpfile with the debug kernels
+  test [--full]   everything that shows that the project works; --full adds Debian's kdump-tools, a
+                  garage server, and sessions of crash, drgn, libkdumpfile and makedumpfile with the
+                  debug kernels
   test NAME...    only the virtual machines, and with --full the sessions, whose name contains NAME
   vmcores [NAME...]
                   raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI

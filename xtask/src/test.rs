@@ -22,7 +22,7 @@ type Machine = (&'static str, Kernel, Accel);
 /// When a check failed.
 pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result<()> {
     setup::run(sh, if full { Need::Full } else { Need::Tests })?;
-    let scenarios: Vec<_> = vm::scenarios()
+    let scenarios: Vec<_> = vm::scenarios(full)
         .into_iter()
         .filter(|scenario| wanted(scenario.name, names))
         .collect();
@@ -33,7 +33,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
         .collect();
     let anything = !(scenarios.is_empty() && checks.is_empty());
     if !anything && !sessions.iter().any(|name| wanted(name, names)) {
-        let machines = vm::scenarios();
+        let machines = vm::scenarios(full);
         let machines = machines.iter().map(|scenario| scenario.name);
         let known: Vec<_> = machines
             .chain(servers::check::CHECKS.iter().map(|(name, _)| *name))

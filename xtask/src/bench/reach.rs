@@ -14,16 +14,16 @@ use crate::fetch::{self, Kernel, MAIN_SERIES};
 use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
 use crate::servers::HOST4;
-use crate::servers::nfs::{EXPORT, Nfs};
-use crate::servers::ssh::{Key, Service, Ssh, USER};
+use crate::servers::nfs::Nfs;
+use crate::servers::ssh::{Key, Service, Ssh};
 use crate::setup::Need;
-use crate::{build, setup, vm};
+use crate::vm::{self, reach};
+use crate::{build, setup};
 use anyhow::{Context, Result, bail};
 use foreign::Foreign;
 use qemu::outcome::ATTEMPTS;
 use qemu::{Accel, Nic, Outcome};
 use serde_json::Value;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +32,6 @@ use xshell::Shell;
 /// Panics of each kind, when nothing else is said.
 pub(super) const RUNS: usize = 3;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const MAC: &str = "52:54:00:12:34:56";
 /// What `bench --reach` aims at.
 const SSH_LEAST: f64 = 1.5;
 const NFS_LEAST: f64 = 0.8;
@@ -126,7 +125,7 @@ impl Case<'_> {
             capture_modules: vec!["virtio_net".into()],
             filesystems: Vec::new(),
             disk: 64,
-            nics: vec![Nic::user(MAC)],
+            nics: vec![Nic::user(reach::MAC)],
             reservation: "256M".into(),
             ..Guest::default()
         }
@@ -163,19 +162,10 @@ impl Case<'_> {
 
     fn sftp(&self) -> Result<Rate> {
         let (_, dir) = self.panic(|dir| {
-            let server = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
-            let target = format!("sftp://{USER}@{HOST4}:{}{}", server.port, server.path);
-            let keys = format!(
-                "ssh_key = {:?}\nssh_known_hosts = {:?}\n",
-                server.key(),
-                server.known_hosts(HOST4)?
-            );
-            Ok((
-                self.with(&target, &keys),
-                Box::new(server) as Box<dyn std::any::Any>,
-            ))
+            let (config, server) = reach::sftp(dir)?;
+            Ok((self.with(config), server))
         })?;
-        let (report, _) = one_report(&dir.join("ssh/dumps"))?;
+        let report = complete_report(&dir.join(reach::SSH_DUMPS))?;
         let kept = report["pages"]["kept"]
             .as_f64()
             .context("no pages in report.json")?;
@@ -187,14 +177,13 @@ impl Case<'_> {
 
     fn nfs(&self, compress: &str) -> Result<Rate> {
         let (_, dir) = self.panic(|dir| {
-            let server = Nfs::version4(dir, LOOPBACK)?;
-            let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
+            let (config, server) = reach::nfs(dir)?;
             Ok((
-                self.with(&target, &format!("compress = {compress:?}\n")),
-                Box::new(server) as Box<dyn std::any::Any>,
+                self.with(format!("{config}compress = {compress:?}\n")),
+                server,
             ))
         })?;
-        let (report, _) = one_report(&dir.join("nfs/export"))?;
+        let report = complete_report(&dir.join(reach::NFS_DUMPS))?;
         Ok(Rate {
             bytes: report["bytes"]
                 .as_f64()
@@ -203,11 +192,9 @@ impl Case<'_> {
         })
     }
 
-    fn with(&self, target: &str, more: &str) -> Guest {
+    fn with(&self, config: String) -> Guest {
         Guest {
-            config: format!(
-                "targets = [{target:?}]\ninterfaces = [\"lan:mac={MAC};address=10.0.2.15/24\"]\n{more}"
-            ),
+            config,
             ..self.guest()
         }
     }
@@ -259,18 +246,12 @@ impl Case<'_> {
 }
 
 /// The report of the one dump below a directory, which must be complete.
-fn one_report(dir: &Path) -> Result<(Value, PathBuf)> {
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let found = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.is_dir());
-    let dump = found.with_context(|| format!("there is no dump in {}", dir.display()))?;
-    let report = read_report(&dump)?;
+fn complete_report(dir: &Path) -> Result<Value> {
+    let report = read_report(&vm::arrived(dir)?)?;
     if report["outcome"]["status"] != "complete" {
         bail!("the dump is not complete: {}", report["outcome"]);
     }
-    Ok((report, dump))
+    Ok(report)
 }
 
 /// From the connection to the sync: what the others' pipe does too.

@@ -35,6 +35,9 @@ pub(super) struct Floor {
     pub(super) image: u64,
     pub(super) unpacked: u64,
     pub(super) modules: u64,
+    /// Those of its drivers and clients whose buffers are known.
+    #[serde(default)]
+    pub(super) drivers: Vec<String>,
 }
 
 impl Floor {
@@ -59,6 +62,11 @@ impl Floor {
             image: machine.image,
             unpacked: machine.unpacked,
             modules: machine.modules,
+            drivers: machine
+                .buffers
+                .iter()
+                .map(|one| one.driver.into())
+                .collect(),
         })
     }
 }
@@ -102,7 +110,7 @@ impl Floors {
         let floors = self.floor.iter().map(|one| {
             format!(
                 "\n[[floor]]\nname = \"{}\"\nfloor = {}\nrelease = \"{}\"\nkernel = {}\ninit_size = {}\ntiny = {}\n\
-                 image = {}\nunpacked = {}\nmodules = {}\n",
+                 image = {}\nunpacked = {}\nmodules = {}\ndrivers = {:?}\n",
                 one.name,
                 one.floor,
                 one.release,
@@ -111,7 +119,8 @@ impl Floors {
                 one.tiny,
                 one.image,
                 one.unpacked,
-                one.modules
+                one.modules,
+                one.drivers
             )
         });
         HEAD.to_owned() + &floors.collect::<String>()
@@ -138,6 +147,7 @@ mod tests {
             image: 1_000_000,
             unpacked: 3_000_000,
             modules: 100_000,
+            drivers: vec!["virtio_net".into(), "ssh".into()],
         };
         let mut floors = Floors::default();
         floors.set(floor("6.12", 72));

@@ -3,6 +3,7 @@
 
 mod authority;
 pub(crate) mod check;
+pub(crate) mod garage;
 pub(crate) mod https;
 pub(crate) mod nfs;
 mod process;
@@ -11,6 +12,7 @@ mod rpcbind;
 pub(crate) mod s3;
 pub(crate) mod ssh;
 pub(crate) mod syslog;
+mod tool;
 pub(crate) mod trunk;
 pub(crate) mod virtiofs;
 

@@ -26,7 +26,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` with `args`; what it says goes to `log`.
+    /// Starts a program with arguments and environment; what it says goes to `log`.
     ///
     /// # Errors
     /// When it is not installed or cannot be started.
@@ -38,6 +38,11 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(qemu::find_tool(&program)?)
             .args(command.get_args())
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)

@@ -2,15 +2,20 @@
 
 use super::private_dir;
 use super::process::{Process, answers, free_port};
-use crate::lab::{Lab, say};
+use super::tool::{Crate, installed};
+use crate::lab::Lab;
 use anyhow::{Context, Result};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
-/// The crate's version: the newest that the toolchain of this repository builds.
-const VERSION: &str = "0.14.1";
+/// The newest that the toolchain of this repository builds.
+const S3S: Crate = Crate {
+    name: "s3s-fs",
+    version: "0.14.1",
+    options: &["--features", "binary"],
+};
 /// The access key.
 pub(crate) const ACCESS: &str = "labaccess";
 /// The secret key.
@@ -34,7 +39,7 @@ impl S3 {
     /// # Errors
     /// When it cannot be built or is not ready in time.
     pub(crate) fn start(lab: &Lab, dir: &Path) -> Result<Self> {
-        let program = built(lab)?;
+        let program = installed(lab, &S3S)?;
         let (own, root) = (private_dir(dir, "s3")?, private_dir(dir, "s3/root")?);
         let bucket = private_dir(&root, BUCKET)?;
         let port = free_port()?;
@@ -52,24 +57,14 @@ impl S3 {
     }
 }
 
-/// The program, built when it is not there.
-fn built(lab: &Lab) -> Result<PathBuf> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = lab.dir("tools")?.join(format!("s3s-fs-{VERSION}"));
-    let program = root.join("bin/s3s-fs");
-    if program.exists() {
-        return Ok(program);
-    }
-    say(&format!("building s3s-fs {VERSION}"));
-    let mut command = Command::new("cargo");
-    command.args(["install", "--quiet", "--locked", "--features", "binary"]);
-    command
-        .args(["--version", VERSION, "s3s-fs", "--root"])
-        .arg(&root);
-    // Its build leaves nothing among ours.
-    command.env("CARGO_TARGET_DIR", root.join("build"));
-    qemu::run_tool(&mut command, &[0]).context("cannot build the S3 server")?;
-    let _ = std::fs::remove_dir_all(root.join("build"));
-    Ok(program)
+/// A file of keys, in Amazon's form.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn credentials(dir: &Path, access: &str, secret: &str) -> Result<PathBuf> {
+    let file = private_dir(dir, "s3")?.join("credentials");
+    let text =
+        format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
 }

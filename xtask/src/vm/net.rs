@@ -8,6 +8,7 @@ use crate::check::{Form, read_report};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, HOST, PANIC, Run};
 use crate::lab::Lab;
+use crate::servers::garage::Garage;
 use crate::servers::https::Https;
 use crate::servers::nfs::{EXPORT, Nfs};
 use crate::servers::s3::{self, S3};
@@ -40,6 +41,8 @@ enum Server {
     Virtiofs,
     /// Objects in a bucket, without TLS.
     S3,
+    /// Objects in a bucket of a store that is no directory.
+    Garage,
     /// Files put on a web server with a certificate of its own authority.
     Https,
     /// A log server, this protocol.
@@ -122,9 +125,15 @@ const CASES: &[Case] = &[
     },
 ];
 
-pub(super) fn scenarios() -> Vec<Scenario> {
+/// Servers that take long to be built.
+const LONG: &[Case] = &[case("net-s3-garage", Server::Garage, Way::Dhcp)];
+
+/// The usual ones, or all.
+pub(super) fn scenarios(full: bool) -> Vec<Scenario> {
+    let long = if full { LONG } else { &[] };
     CASES
         .iter()
+        .chain(long)
         .map(|case| Scenario {
             name: case.name,
             series: case.series,
@@ -252,16 +261,17 @@ fn serve(
         }
         Server::S3 => {
             let s3 = S3::start(lab, dir)?;
-            let file = dir.join("s3/credentials");
-            let text = format!(
-                "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-                s3::ACCESS,
-                s3::SECRET
-            );
-            fs::write(&file, text)?;
+            let file = s3::credentials(dir, s3::ACCESS, s3::SECRET)?;
             keys.push_str(&file_key("s3_credentials", &file)?);
             let target = format!("s3://{}?endpoint=http://{host}:{}", s3::BUCKET, s3.port);
             servers.push(Box::new(s3));
+            target
+        }
+        Server::Garage => {
+            let garage = Garage::start(lab, dir)?;
+            let (target, file) = garage.target(&host, dir)?;
+            keys.push_str(&file_key("s3_credentials", &file)?);
+            servers.push(Box::new(garage));
             target
         }
         Server::Https => {
@@ -290,6 +300,7 @@ fn recipient(identity: &Path) -> Result<String> {
 fn of(run: &Run) -> Result<&'static Case> {
     CASES
         .iter()
+        .chain(LONG)
         .find(|case| run.dir.ends_with(case.name))
         .with_context(|| format!("{} is no scenario of the network", run.dir.display()))
 }
@@ -301,17 +312,21 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
         Server::Nfs(_) => "nfs/export",
         Server::Sftp(_) | Server::Exec => "ssh/dumps",
         Server::S3 => "s3/root/dumps",
+        Server::Garage => {
+            Garage::start(bench.lab, &run.dir)?.fetch(&run.dir.join("s3/fetched"))?;
+            "s3/fetched"
+        }
         Server::Https => "https/files",
         Server::Virtiofs | Server::Syslog(_) => "virtiofs/files",
     };
     let form = match case.server {
         _ if case.sealed => Form::Sealed(run.dir.join("identity")),
-        Server::Exec | Server::S3 | Server::Https => Form::Stream,
+        Server::Exec | Server::S3 | Server::Garage | Server::Https => Form::Stream,
         _ => Form::File,
     };
     let dump = complete(bench, kernel, run, Path::new(dir), &form)?;
     // Neither buckets nor web servers know modes.
-    if !matches!(case.server, Server::S3 | Server::Https) {
+    if !matches!(case.server, Server::S3 | Server::Garage | Server::Https) {
         private(&dump)?;
     }
     let report = read_report(&dump)?;

@@ -4,15 +4,20 @@ use super::{Bench, all_good_as, finished};
 use crate::check::Form;
 use crate::fetch::Kernel;
 use crate::guest::{Guest, Run};
+use crate::servers::HOST4;
+use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::ssh::{Key, Service, Ssh, USER};
 use anyhow::{Context, Result, bail, ensure};
 use qemu::Nic;
 use qemu::net::Cable;
+use std::any::Any;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The MAC address of the card that leads to the host.
-pub(super) const MAC: &str = "52:54:00:12:34:56";
+pub(crate) const MAC: &str = "52:54:00:12:34:56";
 /// That of a second one.
 pub(super) const SECOND: &str = "52:54:00:12:34:57";
 /// Its interface with the address that QEMU's network expects.
@@ -43,6 +48,28 @@ pub(super) fn lonely(mac: &str, carrier: bool) -> Nic {
         cable: Cable::Silent,
         carrier,
     }
+}
+
+/// Where a run's NFS server has what it was sent, below the run's directory; and its SSH server.
+pub(crate) const NFS_DUMPS: &str = "nfs/export";
+pub(crate) const SSH_DUMPS: &str = "ssh/dumps";
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An NFS 4.2 server on this host, and the configuration that leads to it.
+pub(crate) fn nfs(dir: &Path) -> Result<(String, Box<dyn Any>)> {
+    let server = Nfs::version4(dir, LOOPBACK)?;
+    let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
+    Ok((config(&[target], &[STATIC])?, Box::new(server)))
+}
+
+/// An SFTP server on this host, and the configuration that leads to it.
+pub(crate) fn sftp(dir: &Path) -> Result<(String, Box<dyn Any>)> {
+    let server = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
+    let target = format!("sftp://{USER}@{HOST4}:{}{}", server.port, server.path);
+    let config = config(&[target], &[STATIC])?
+        + &file_key("ssh_key", &server.key())?
+        + &file_key("ssh_known_hosts", &server.known_hosts(HOST4)?)?;
+    Ok((config, Box::new(server)))
 }
 
 /// The lines of the configuration that name targets and interfaces.
