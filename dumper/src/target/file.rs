@@ -228,12 +228,7 @@ pub fn mount(
     let Some(fs) = device.fs() else {
         return Err(TargetError::UnknownFs(node));
     };
-    std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
-        action: "make",
-        path: point.into(),
-        source,
-    })?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    let flags = mount_point(point)?;
     if subvol.is_some() && fs != FsType::Btrfs {
         return Err(TargetError::Remote {
             place: node.display().to_string(),
@@ -264,18 +259,23 @@ pub fn mount(
     }
 }
 
+/// Makes the directory that a target is mounted on; the flags of all of them.
+pub(super) fn mount_point(point: &Path) -> Result<MsFlags, TargetError> {
+    std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
+        action: "make",
+        path: point.into(),
+        source,
+    })?;
+    Ok(MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME)
+}
+
 /// Mounts what the hypervisor shares under a tag.
 ///
 /// # Errors
 /// When there is no such tag, or the kernel does not know virtiofs.
 pub fn mount_virtiofs(tag: &str, point: &Path) -> Result<Mounted, TargetError> {
     const FS: &str = "virtiofs";
-    std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
-        action: "make",
-        path: point.into(),
-        source,
-    })?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    let flags = mount_point(point)?;
     let why = match mount2(Some(tag), point, Some(FS), flags, None::<&str>) {
         Ok(()) => {
             return Ok(Mounted {

@@ -3,11 +3,11 @@
 //! There is no mount.nfs and no daemon: the server's address and the client's own are given, locks are left out, and a dead server
 //! must end a write with an error (`soft`), or the next target would never be tried.
 
-use super::file::{Mounted, TargetError};
+use super::file::{Mounted, TargetError, mount_point};
 use super::spec::NfsOptions;
 use crate::net;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount as mount2};
+use nix::mount::mount as mount2;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -87,15 +87,9 @@ impl Export<'_> {
     /// # Errors
     /// When no version that may be tried can be mounted; says what each was refused with.
     pub fn mount(&self, point: &Path) -> Result<Mounted, TargetError> {
-        std::fs::create_dir_all(point).map_err(|source| TargetError::Path {
-            action: "make",
-            path: point.into(),
-            source,
-        })?;
+        let flags = mount_point(point)?;
         let only = self.options.vers.as_deref();
         let versions: &[&str] = only.as_ref().map_or(VERSIONS, std::slice::from_ref);
-        let flags =
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
         let (source, client) = (self.source(), own_address(self.address));
         let mut refused = Vec::new();
         for vers in versions {
