@@ -19,8 +19,8 @@ const EMULATOR: &[&str] = &[
     "qemu: fatal",
     "qemu: qemu: fatal",
 ];
-/// How often a guest that dies by itself is tried: one in five does.
-pub const ATTEMPTS: usize = 4;
+/// How often a guest that dies by itself is tried: one in five does, on a busy machine more.
+pub const ATTEMPTS: usize = 8;
 /// Lines of a kernel that ends in an orderly way.
 const ENDINGS: &[&str] = &[
     "reboot: Restarting system",
