@@ -7,3 +7,5 @@ pub mod map;
 pub mod process;
 pub mod random;
 pub mod socket;
+#[cfg(all(panic = "abort", target_env = "musl"))]
+mod unwind;
