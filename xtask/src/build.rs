@@ -9,6 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
+/// What baredump with every target may have at most, in bytes.
+const MOST: usize = 3_500_000;
 /// Type of the program header that asks for a dynamic loader.
 const PT_INTERP: u32 = 3;
 
@@ -115,10 +117,18 @@ fn lean(sh: &Shell, lab: &Lab) -> Result<()> {
     .run()?;
     let path = Path::new(TARGET).join("release/baredump");
     let whole = fs::read(dir.join(&path)).context("cannot read the baredump that was built")?;
+    let stripped = initramfs::strip::strip(whole);
+    if stripped.len() > MOST {
+        bail!(
+            "baredump has {} bytes, and may have {MOST}: see what made it grow (nm --size-sort of {})",
+            stripped.len(),
+            dir.join(&path).display()
+        );
+    }
     let to = lab.target.join(&path);
     // Written anew, not over: it may be running.
     let _ = fs::remove_file(&to);
-    fs::write(&to, initramfs::strip::strip(whole))
+    fs::write(&to, stripped)
         .and_then(|()| fs::set_permissions(&to, fs::Permissions::from_mode(0o755)))
         .with_context(|| format!("cannot write {}", to.display()))
 }
