@@ -23,6 +23,7 @@ fn run() -> Result<(), Any> {
     let spec: TargetSpec = target.parse()?;
     let access = Access {
         secrets: secrets.into(),
+        ledger: std::path::Path::new(secrets).join("ledger"),
         timeout: Duration::from_secs(5),
         patience: Duration::from_secs(20),
     };

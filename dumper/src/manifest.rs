@@ -95,6 +95,17 @@ impl Manifest {
         }
         Ok(manifest)
     }
+
+    /// The files that make the joined one, in its order: `NAME`, `NAME.2`, …; none when the dump does not lie in parts.
+    pub fn parts(&self) -> Vec<&FileEntry> {
+        let Some(joined) = &self.joined else {
+            return Vec::new();
+        };
+        let by_name = |name: &str| self.files.iter().find(|file| file.name == name);
+        let first = by_name(&joined.name).into_iter();
+        let rest = (2..).map_while(|number: u32| by_name(&format!("{}.{number}", joined.name)));
+        first.chain(rest).collect()
+    }
 }
 
 /// The checksum of a file, when it is known.
@@ -133,6 +144,28 @@ mod tests {
         assert_eq!(manifest.files, files);
         assert_eq!(checksum(&files[0]), Some(0xbeef));
         assert_eq!(checksum(&files[1]), None);
+    }
+
+    #[test]
+    fn parts_follow_each_other() {
+        let names = [
+            "vmcore.flat.2",
+            "vmcore-dmesg.txt",
+            "vmcore.flat",
+            "vmcore.flat.3",
+            "vmcore.flat.5",
+        ];
+        let mut report = Report::default();
+        names
+            .iter()
+            .for_each(|name| report.file(FileEntry::new(name, 1, None)));
+        let parse =
+            |report: &Report| Manifest::parse(report.to_json().unwrap().as_bytes()).unwrap();
+        assert!(parse(&report).parts().is_empty());
+        report.joined = Some(FileEntry::new("vmcore.flat", 3, None));
+        let manifest = parse(&report);
+        let found: Vec<_> = manifest.parts().iter().map(|file| &*file.name).collect();
+        assert_eq!(found, ["vmcore.flat", "vmcore.flat.2", "vmcore.flat.3"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::compress::Compression;
 use crate::dump::{Budget, PageCounts};
 use crate::filter::DumpLevel;
 use crate::net::Up;
-use crate::target::Place;
+use crate::target::{Part, Place};
 use serde::{Deserialize, Serialize};
 
 /// The version of the schema below. It grows when a field changes its meaning, not when one is added.
@@ -170,7 +170,7 @@ pub struct Report {
     pub budget: Option<Budget>,
     /// The other files of the directory.
     pub files: Vec<FileEntry>,
-    /// The dump as cat(1) makes it of its parts, where the file system takes no files as large; the parts are among the files.
+    /// The dump as cat(1) makes it of its parts, where the target takes no files as large; the parts are among the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<FileEntry>,
     /// Everything that was not as it should be.
@@ -245,13 +245,16 @@ impl Report {
         self.files.push(file);
     }
 
-    /// The same for a file that may lie in parts: what is known of the whole is no part's.
-    pub fn file_in_parts(&mut self, whole: FileEntry, parts: &[(String, u64)]) {
+    /// The same for a file that may lie in parts, which have the names: what is known of the whole is no part's.
+    pub fn file_in_parts(&mut self, mut whole: FileEntry, parts: &[Part]) {
+        if let Some(first) = parts.first() {
+            whole.name.clone_from(&first.name);
+        }
         if parts.len() < 2 {
             return self.file(whole);
         }
-        for (name, bytes) in parts {
-            self.file(FileEntry::new(name, *bytes, None));
+        for part in parts {
+            self.file(FileEntry::new(&part.name, part.bytes, part.crc32));
         }
         self.joined.get_or_insert(whole);
     }
@@ -310,6 +313,26 @@ mod tests {
         assert!(!json.trim_end().chars().any(|c| c.is_control() && c != '\n'));
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
         assert_eq!((report.files.len(), report.warnings.len()), (1, 64));
+    }
+
+    #[test]
+    fn parts_have_the_names() {
+        let part = |name: &str| Part {
+            crc32: Some(7),
+            ..Part::new(name, 5)
+        };
+        let whole = || FileEntry::new("vmcore.flat-incomplete", 10, Some(9));
+        let mut report = Report::default();
+        report.file_in_parts(whole(), &[part("vmcore.flat"), part("vmcore.flat.2")]);
+        let files = ["vmcore.flat", "vmcore.flat.2"].map(|name| FileEntry::new(name, 5, Some(7)));
+        assert_eq!(report.files, files);
+        assert_eq!(
+            report.joined,
+            Some(FileEntry::new("vmcore.flat", 10, Some(9)))
+        );
+        let mut report = Report::default();
+        report.file_in_parts(whole(), &[part("vmcore.flat")]);
+        assert_eq!(report.files, [FileEntry::new("vmcore.flat", 10, Some(9))]);
     }
 
     #[test]

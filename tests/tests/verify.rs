@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use baredump::report::{FileEntry, Outcome, Report, Status};
+use baredump::target::Part;
 use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::PathBuf;
@@ -232,7 +233,7 @@ fn a_dump_in_parts_is_read_as_one() {
 
     let parts = ["vmcore", "vmcore.2"].map(|name| {
         let bytes = fs::metadata(capture.path(name)).unwrap().len();
-        (name.to_owned(), bytes)
+        Part::new(name, bytes)
     });
     let whole = FileEntry::new("vmcore", bytes, Some(crc32));
     capture.report.file_in_parts(whole, &parts);
@@ -260,4 +261,73 @@ fn a_dump_in_parts_is_read_as_one() {
     let (code, text) = capture.verify();
     assert_eq!(code, Some(1), "{text}");
     has(&text, &["/vmcore.2: MISSING"]);
+}
+
+/// A stream in three pieces, as objects of a bucket are fetched: verified as it is, and when somebody has joined them.
+#[test]
+fn pieces_of_a_stream_and_what_cat_makes_of_them() {
+    let mut capture = Capture::new(Status::Complete);
+    FakeKernel::zoo(Generation::V6_12)
+        .build()
+        .write(capture.dir.path())
+        .unwrap();
+    let [elf, flat] = ["vmcore.elf", "flat"].map(|name| capture.path(name));
+    let (code, text) = run(&["dump", "-F", elf.to_str().unwrap(), flat.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    let whole = fs::read(&flat).unwrap();
+    fs::remove_file(&flat).unwrap();
+    fs::remove_file(&elf).unwrap();
+    let names = ["vmcore.flat", "vmcore.flat.2", "vmcore.flat.3"];
+    let pieces = whole.chunks(whole.len().div_ceil(3)).zip(names);
+    let parts: Vec<_> = pieces
+        .map(|(piece, name)| {
+            fs::write(capture.path(name), piece).unwrap();
+            Part {
+                crc32: Some(crc32fast::hash(piece)),
+                ..Part::new(name, piece.len() as u64)
+            }
+        })
+        .collect();
+    let sum = crc32fast::hash(&whole);
+    let entry = FileEntry::new("vmcore.flat", whole.len() as u64, Some(sum));
+    capture.report.file_in_parts(entry, &parts);
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(0), "{text}");
+    has(
+        &text,
+        &[
+            "/vmcore.flat.3: ok: ",
+            "/vmcore.flat: its 3 parts joined: ok: ",
+            " of page data",
+        ],
+    );
+    // Other commands find the pieces too.
+    let [first, out] = ["vmcore.flat", "out"].map(|name| capture.path(name));
+    let (code, text) = run(&["info", first.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run(&["rearrange", first.to_str().unwrap(), out.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    fs::remove_file(&out).unwrap();
+
+    // Joined in the place of the first, the others left or taken away.
+    fs::write(&first, &whole).unwrap();
+    for _ in 0..2 {
+        let (code, text) = capture.verify();
+        assert_eq!(code, Some(0), "{text}");
+        has(&text, &["/vmcore.flat: ok: ", " of page data"]);
+        for name in ["vmcore.flat.2", "vmcore.flat.3"] {
+            let _ = fs::remove_file(capture.path(name));
+        }
+    }
+    let mut bad = whole.clone();
+    bad[9000] ^= 1;
+    fs::write(&first, &bad).unwrap();
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["/vmcore.flat: CHANGED: crc32 "]);
+    // The first piece alone is neither.
+    fs::write(&first, &whole[..whole.len().div_ceil(3)]).unwrap();
+    let (code, text) = capture.verify();
+    assert_eq!(code, Some(1), "{text}");
+    has(&text, &["/vmcore.flat.2: MISSING"]);
 }

@@ -34,7 +34,7 @@ pub use input::FileIn;
 pub use limited::{Limited, Nowhere};
 pub use name::{dir_name, utc};
 pub use nfs::Export;
-pub use place::{Manners, Pending, Place, Sequence};
+pub use place::{Manners, Part, Pending, Place, Sequence};
 pub use reached::{Access, Reached};
 pub use signature::occupant;
 pub use spec::{Device, Kind, NfsOptions, SpecError, SshWay, TargetSpec, Transport};

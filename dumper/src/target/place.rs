@@ -17,6 +17,28 @@ pub struct Manners {
     pub syncs: bool,
 }
 
+/// A file that holds a part of another, or all of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its CRC-32, where it was computed.
+    pub crc32: Option<u32>,
+}
+
+impl Part {
+    /// One whose checksum is not known.
+    pub fn new(name: &str, bytes: u64) -> Self {
+        Self {
+            name: name.into(),
+            bytes,
+            crc32: None,
+        }
+    }
+}
+
 /// The directory of one dump at a target.
 pub trait Place {
     /// Its path as the target names it, for the report and for opening it again.
@@ -47,9 +69,9 @@ pub trait Place {
     /// Size of a file, `None` when it is not there.
     fn size(&self, name: &str) -> Option<u64>;
 
-    /// The files that cat(1) makes this file of, with their sizes: it alone where files are not in parts, none when it is not there.
-    fn parts(&self, name: &str) -> Vec<(String, u64)> {
-        let whole = self.size(name).map(|bytes| (name.to_owned(), bytes));
+    /// The files that cat(1) makes this file of: it alone where files are not in parts, none when it is not there.
+    fn parts(&self, name: &str) -> Vec<Part> {
+        let whole = self.size(name).map(|bytes| Part::new(name, bytes));
         whole.into_iter().collect()
     }
 

@@ -31,8 +31,11 @@ pub enum Reached {
 /// What else is needed to use a target.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The directory with keys and certificates: `ssh_key`, `ssh_cert`, `known_hosts`, `s3_credentials`, `ca.pem`.
+    /// The directory with keys and certificates: `ssh_key`, `ssh_cert`, `known_hosts`, `s3_credentials`, `presigned`,
+    /// `ca.pem`.
     pub secrets: PathBuf,
+    /// Where a target that cannot be asked what it has keeps that, from one step to the next.
+    pub ledger: PathBuf,
     /// How long a server may take to answer at the beginning.
     pub timeout: Duration,
     /// How long it may take later, when it has much to write.

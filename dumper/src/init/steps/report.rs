@@ -5,6 +5,7 @@ use super::names::{Names, REPORT};
 use super::seal::log_is_sealed;
 use super::{Context, End, access, load, load_plan, network};
 use crate::init::protocol::read_supervisor;
+use crate::manifest::checksum;
 use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};
 use crate::target::{Place, Reached, TargetSpec, dir_name};
 use std::io::Read;
@@ -20,7 +21,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     if !target.holds_files() {
         return Ok(End::Done);
     }
-    let access = access::of(&plan.config);
+    let access = access::of(&plan.config, context.target);
     let mut report = load(&report_fact(context.target)).unwrap_or_else(|_| Report {
         target: target.to_string(),
         boot_id: plan.config.boot_id.clone(),
@@ -141,17 +142,23 @@ fn outcome(
 fn list_files(report: &mut Report, names: &Names, dir: &dyn Place) {
     let mut known = std::mem::take(&mut report.files);
     known.extend(report.joined.take());
+    let sum = |name: &str, bytes: u64| {
+        let known = known.iter().find(|f| f.name == name && f.bytes == bytes);
+        known.and_then(checksum)
+    };
     let (vmcores, mut vmcore) = (names.vmcores(), None);
     let logs = [names.dmesg.clone(), names.dmesg_incomplete()];
     for name in logs.iter().chain(&vmcores) {
-        let parts = dir.parts(name);
-        if parts.is_empty() {
+        let mut parts = dir.parts(name);
+        let Some(first) = parts.first().map(|part| part.name.clone()) else {
             continue;
+        };
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        for part in &mut parts {
+            part.crc32 = part.crc32.or_else(|| sum(&part.name, part.bytes));
         }
-        let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
-        let found = known.iter().find(|f| f.name == *name && f.bytes == bytes);
-        let new = || FileEntry::new(name, bytes, None);
-        report.file_in_parts(found.cloned().unwrap_or_else(new), &parts);
+        let whole = FileEntry::new(&first, bytes, sum(&first, bytes));
+        report.file_in_parts(whole, &parts);
         if vmcores.contains(name) {
             vmcore.get_or_insert(bytes);
         }

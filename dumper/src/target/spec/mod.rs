@@ -4,7 +4,7 @@
 mod device;
 mod forms;
 mod options;
-mod url;
+pub(super) mod url;
 
 pub use device::Device;
 pub use options::{NfsOptions, SshWay, Transport};

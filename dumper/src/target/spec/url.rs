@@ -21,7 +21,7 @@ pub(super) fn split_options(text: &str) -> Result<(&str, Pairs), &'static str> {
 }
 
 /// `//user@host:port/path` in its parts; the path begins with `/` or is empty.
-pub(super) fn authority(text: &str) -> Result<Authority, &'static str> {
+pub(in crate::target) fn authority(text: &str) -> Result<Authority, &'static str> {
     let rest = text
         .strip_prefix("//")
         .ok_or("`//` and the server must follow the scheme")?;
@@ -43,12 +43,12 @@ pub(super) fn authority(text: &str) -> Result<Authority, &'static str> {
 }
 
 /// A server, and where on it.
-pub(super) struct Authority {
-    pub(super) user: Option<String>,
+pub(in crate::target) struct Authority {
+    pub(in crate::target) user: Option<String>,
     /// Name or address, without brackets.
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
-    pub(super) path: String,
+    pub(in crate::target) host: String,
+    pub(in crate::target) port: Option<u16>,
+    pub(in crate::target) path: String,
 }
 
 fn host_port(text: &str) -> Result<(String, Option<u16>), &'static str> {

@@ -2,7 +2,7 @@
 
 use super::super::dumpdir::{DumpDir, at_path};
 use super::super::file::TargetError;
-use super::super::place::{Manners, Pending, Place};
+use super::super::place::{Manners, Part, Pending, Place};
 use super::out::SplitOut;
 use super::{LIMIT, MAX_PARTS, suffix};
 use crate::format::Out;
@@ -87,20 +87,23 @@ impl Place for SplitDir {
 
     fn size(&self, name: &str) -> Option<u64> {
         let parts = self.parts(name);
-        (!parts.is_empty()).then(|| parts.iter().map(|(_, bytes)| bytes).sum())
+        (!parts.is_empty()).then(|| parts.iter().map(|part| part.bytes).sum())
     }
 
-    fn parts(&self, name: &str) -> Vec<(String, u64)> {
-        let mut parts: Vec<(String, u64)> = Vec::new();
+    fn parts(&self, name: &str) -> Vec<Part> {
+        let mut parts = Vec::new();
         for index in 0..MAX_PARTS {
-            if parts.last().is_some_and(|(_, bytes)| *bytes != self.limit) {
+            if parts
+                .last()
+                .is_some_and(|part: &Part| part.bytes != self.limit)
+            {
                 break;
             }
             let name = format!("{name}{}", suffix(index));
             let Some(bytes) = self.dir.size(&name) else {
                 break;
             };
-            parts.push((name, bytes));
+            parts.push(Part::new(&name, bytes));
         }
         parts
     }

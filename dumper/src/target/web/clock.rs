@@ -1,5 +1,7 @@
 //! The time as the server has it: the clock of a capture kernel may be wrong, and a signature is good for a few minutes only.
 
+use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A smaller difference is no reason to doubt our own clock.
@@ -47,6 +49,12 @@ pub(super) fn own() -> i64 {
         .unwrap_or(0)
 }
 
+/// When the image was built whose secrets these are, in seconds since 1970.
+pub(super) fn built(secrets: &Path) -> i64 {
+    let built = fs::read_to_string(secrets.join("built")).unwrap_or_default();
+    built.trim().parse().unwrap_or(0)
+}
+
 /// Seconds since 1970 of an HTTP date, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7). The obsolete forms are not read.
 fn parse(text: &str) -> Option<i64> {
     let (_, rest) = text.split_once(", ")?;
@@ -66,6 +74,27 @@ fn parse(text: &str) -> Option<i64> {
     let mut parts = time.split(':');
     let mut part = |last| number(parts.next()?, 0..=last);
     Some(days * 86400 + part(23)? * 3600 + part(59)? * 60 + part(60)?)
+}
+
+/// Seconds since 1970 of `yyyymmddThhmmssZ`, as signatures write it.
+pub(super) fn stamp(text: &str) -> Option<i64> {
+    let digits = text.strip_suffix('Z')?.replacen('T', "", 1);
+    let plain = digits.len() == 14 && digits.bytes().all(|b| b.is_ascii_digit());
+    let number = |at: std::ops::Range<usize>, range: std::ops::RangeInclusive<i64>| {
+        let value = digits.get(at).filter(|_| plain)?.parse().ok()?;
+        range.contains(&value).then_some(value)
+    };
+    let days = days(
+        number(0..4, 1970..=9999)?,
+        number(4..6, 1..=12)?,
+        number(6..8, 1..=31)?,
+    );
+    Some(
+        days * 86400
+            + number(8..10, 0..=23)? * 3600
+            + number(10..12, 0..=59)? * 60
+            + number(12..14, 0..=60)?,
+    )
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar, counted from 0000-03-01.
@@ -96,6 +125,23 @@ mod tests {
             "Sun, 06 Nov 1994 08-49-37 GMT",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn stamps() {
+        assert_eq!(stamp("20000229T123456Z"), Some(951_827_696));
+        assert_eq!(stamp("19700101T000000Z"), Some(0));
+        for bad in [
+            "",
+            "Z",
+            "20000229T123456",
+            "20001329T123456Z",
+            "2000022T9123456Z0Z",
+            "+2000229T123456Z",
+            "20000229T123456Zé",
+        ] {
+            assert_eq!(stamp(bad), None, "{bad}");
         }
     }
 

@@ -79,6 +79,7 @@ impl Fake {
     pub(super) fn access(&self, secrets: &Path) -> crate::target::Access {
         crate::target::Access {
             secrets: secrets.into(),
+            ledger: secrets.join("ledger"),
             timeout: Duration::from_secs(2),
             patience: Duration::from_secs(8),
         }

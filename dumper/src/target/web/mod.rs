@@ -1,4 +1,4 @@
-//! Targets that are reached with HTTP: objects in an S3 bucket ([`s3`]), files put on a server ([`put`]).
+//! Targets that are reached with HTTP: objects in an S3 bucket ([`s3`], or [`presigned`] without keys), files put on a server ([`put`]).
 //!
 //! HTTP/1.1 (RFC 9112) over TCP or TLS is spoken here, as much of it as an upload needs: one request at a time, replies of at most
 //! 64 KiB, a deadline for every wait, and the addresses that the network step has found. Host names are sent to the server and
@@ -11,6 +11,8 @@ mod failure;
 #[cfg(test)]
 mod fake;
 mod names;
+mod piece;
+mod presigned;
 mod put;
 mod reply;
 mod retry;
@@ -23,10 +25,15 @@ use super::reached::Access;
 use super::spec::{Kind, TargetSpec};
 use client::Client;
 use connection::Server;
+use presigned::PresignedPlace;
 use put::PutPlace;
 use s3::{S3Place, Where};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+pub use presigned::{
+    Ends, Presigned, Wish, check as check_presigned, ends as presigned_end, make as presign,
+};
 
 /// The shortest wait for a server, and the longest for its next bytes.
 const LEAST: Duration = Duration::from_secs(1);
@@ -43,6 +50,9 @@ pub fn create(
     name: &str,
 ) -> Result<Box<dyn Place>, TargetError> {
     match &spec.kind {
+        Kind::S3 { .. } if is_presigned(access) => {
+            Ok(Box::new(presigned(spec, addresses, access)?))
+        }
         Kind::S3 { prefix, .. } => {
             let place = bucket(spec, addresses, access, prefix)?;
             Ok(Box::new(place.create(prefix, name)?))
@@ -62,6 +72,9 @@ pub fn open(
     path: &str,
 ) -> Result<Box<dyn Place>, TargetError> {
     match &spec.kind {
+        Kind::S3 { .. } if is_presigned(access) => {
+            Ok(Box::new(presigned(spec, addresses, access)?))
+        }
         Kind::S3 { .. } => Ok(Box::new(bucket(spec, addresses, access, path)?)),
         _ => Ok(Box::new(files(spec, addresses, access)?.open(path))),
     }
@@ -90,6 +103,27 @@ pub fn judge_reply(bytes: &[u8], to_head: bool) -> Option<(u16, usize)> {
     clock::Clock::default().heed(reply.header("date").unwrap_or_default());
     s3::judge(&reply.body);
     Some((reply.status, reply.body.len()))
+}
+
+/// Whether the image has URLs in the place of keys.
+fn is_presigned(access: &Access) -> bool {
+    access.secrets.join(presigned::FILE).exists()
+}
+
+fn presigned(
+    spec: &TargetSpec,
+    addresses: &[SocketAddr],
+    access: &Access,
+) -> Result<PresignedPlace, TargetError> {
+    let Kind::S3 { endpoint, .. } = &spec.kind else {
+        return Err(failed(spec, "is no bucket"));
+    };
+    let tls = endpoint
+        .as_deref()
+        .is_none_or(|url| url.starts_with("https:"));
+    PresignedPlace::open(spec, access, |host| {
+        client(spec, host, tls, addresses, access)
+    })
 }
 
 fn bucket(

@@ -29,6 +29,14 @@ pub(super) fn twin(name: &str, number: u32) -> String {
     }
 }
 
+/// The name of a file's object from its number, 1 for the first; cat(1) joins them.
+pub(super) fn numbered(name: &str, number: u32) -> String {
+    match number {
+        1 => name.to_owned(),
+        _ => format!("{name}.{number}"),
+    }
+}
+
 /// Two names joined, one of which may be empty.
 pub(super) fn join(front: &str, name: &str) -> String {
     match front.trim_end_matches('/') {

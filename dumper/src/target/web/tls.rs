@@ -19,8 +19,6 @@ use std::time::Duration;
 
 /// The certificates that are trusted.
 const CA: &str = "ca.pem";
-/// When the image was built, in seconds since 1970.
-const BUILT: &str = "built";
 
 /// How a server is spoken to whose certificate one in `secrets` has signed.
 pub(super) fn config(secrets: &Path) -> Result<Arc<ClientConfig>, Failure> {
@@ -29,9 +27,8 @@ pub(super) fn config(secrets: &Path) -> Result<Arc<ClientConfig>, Failure> {
             "there is no {CA} to know the server by ({e}): name one with `ca` and build the image anew"
         ))
     })?;
-    let built = fs::read_to_string(secrets.join(BUILT)).unwrap_or_default();
     let times = Times {
-        built: built.trim().parse().unwrap_or(0),
+        built: clock::built(secrets),
     };
     let config = ClientConfig::builder_with_details(provider().into(), Arc::new(times))
         .with_safe_default_protocol_versions()
@@ -82,13 +79,12 @@ fn provider() -> rustls::crypto::CryptoProvider {
 /// The later of our clock and the image's.
 #[derive(Debug)]
 struct Times {
-    built: u64,
+    built: i64,
 }
 
 impl TimeProvider for Times {
     fn current_time(&self) -> Option<UnixTime> {
-        let now = u64::try_from(clock::own()).unwrap_or(0);
-        let later = now.max(self.built);
+        let later = u64::try_from(clock::own().max(self.built)).unwrap_or(0);
         Some(UnixTime::since_unix_epoch(Duration::from_secs(later)))
     }
 }

@@ -37,9 +37,12 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let mut report = begin(&config, target, kernel.as_ref().ok());
     report.phase("open", opening);
     let connecting = Instant::now();
-    let access = access::of(&config);
+    let access = access::of(&config, context.target);
     let dir = directory(target, &reached, &access, &report, earlier.as_ref())?;
     let dir = dir.as_ref();
+    dir.remarks()
+        .iter()
+        .for_each(|text| say!("warning: {text}"));
     report.phase("connect", connecting);
     report.at(dir);
     save(context, dir, &report)?;

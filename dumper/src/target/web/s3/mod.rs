@@ -10,18 +10,18 @@
 //! they are the file. Its first object is completed last.
 
 mod bucket;
-mod credentials;
+pub(super) mod credentials;
 mod note;
 mod object;
-mod sign;
+pub(super) mod sign;
 mod upload;
-mod xml;
+pub(super) mod xml;
 
 use super::client::Client;
 use super::failure::Failure;
-use super::names::{MAX_TWINS, authority, encode, join, twin};
+use super::names::{MAX_TWINS, authority, encode, join, numbered, twin};
 use crate::target::file::TargetError;
-use crate::target::place::{Manners, Pending, Place};
+use crate::target::place::{Manners, Part, Pending, Place};
 use bucket::{Bucket, Call};
 use credentials::Credentials;
 use note::Note;
@@ -49,6 +49,11 @@ pub(super) fn judge(body: &[u8]) {
     Note::parse(body);
 }
 
+/// Whether a bucket is part of the server's name, when that is Amazon's. A certificate is for one level of names.
+pub(super) fn is_virtual(bucket: &str, amazon: bool) -> bool {
+    amazon && !bucket.contains('.')
+}
+
 /// What the target says of the bucket.
 pub(super) struct Where<'a> {
     pub(super) bucket: &'a str,
@@ -63,9 +68,9 @@ pub(super) struct Where<'a> {
 }
 
 impl Where<'_> {
-    /// Whether the bucket is part of the server's name. A certificate is for one level of names.
+    /// Whether the bucket is part of the server's name.
     pub(super) fn is_virtual(&self) -> bool {
-        self.amazon && !self.bucket.contains('.')
+        is_virtual(self.bucket, self.amazon)
     }
 
     /// Server and bucket, for errors.
@@ -88,6 +93,8 @@ pub(super) struct S3Place {
     /// A smaller object is the last of its file.
     full: u64,
     shown: String,
+    /// The objects of the file that was completed last.
+    completed: Mutex<Vec<Part>>,
 }
 
 impl S3Place {
@@ -133,6 +140,7 @@ impl S3Place {
             parts: PARTS,
             full: SMALLEST_PART * PARTS as u64,
             shown,
+            completed: Mutex::default(),
         })
     }
 
@@ -153,6 +161,17 @@ impl S3Place {
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn completed(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.completed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the objects of a file that was completed: this place need not ask for them.
+    fn remember(&self, parts: Vec<Part>) {
+        *self.completed() = parts;
     }
 
     fn key(&self, name: &str) -> String {
@@ -189,7 +208,16 @@ impl S3Place {
         }
     }
 
+    /// Forgets the objects of a file that gets another content, or none.
+    fn forget(&self, name: &str) {
+        let mut completed = self.completed();
+        if completed.first().is_some_and(|first| first.name == name) {
+            completed.clear();
+        }
+    }
+
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.forget(name);
         let key = self.key(name);
         let call = Call {
             method: "PUT",
@@ -201,6 +229,7 @@ impl S3Place {
     }
 
     fn delete(&self, name: &str) -> Result<(), Failure> {
+        self.forget(name);
         let key = self.key(name);
         let call = Call {
             method: "DELETE",
@@ -250,6 +279,7 @@ impl Place for S3Place {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<bool, TargetError> {
+        self.forget(to);
         let copy = || {
             if self.head(from)?.is_none() {
                 return Ok(false);
@@ -284,19 +314,28 @@ impl Place for S3Place {
     }
 
     fn size(&self, name: &str) -> Option<u64> {
-        let mut whole = self.head(name).ok()??;
-        let mut last = whole;
-        for number in 2..MOST_OBJECTS {
-            if last < self.full {
-                break;
-            }
-            let Ok(Some(next)) = self.head(&object::numbered(name, number)) else {
+        let parts = self.parts(name);
+        (!parts.is_empty()).then(|| parts.iter().map(|part| part.bytes).sum())
+    }
+
+    fn parts(&self, name: &str) -> Vec<Part> {
+        let known = self.completed();
+        if known.first().is_some_and(|first| first.name == name) {
+            return known.clone();
+        }
+        drop(known);
+        let mut parts: Vec<Part> = Vec::new();
+        for number in 1..MOST_OBJECTS {
+            let name = numbered(name, number);
+            let Ok(Some(bytes)) = self.head(&name) else {
                 break;
             };
-            whole = whole.saturating_add(next);
-            last = next;
+            parts.push(Part::new(&name, bytes));
+            if bytes < self.full {
+                break;
+            }
         }
-        Some(whole)
+        parts
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), TargetError> {

@@ -3,6 +3,7 @@
 use super::bucket::{Call, crc32};
 use super::note::Note;
 use super::{S3Place, xml};
+use crate::target::place::Part;
 use crate::target::web::client::Sending;
 use crate::target::web::failure::Failure;
 use crate::target::web::reply::Reply;
@@ -19,14 +20,7 @@ pub(super) struct Object {
     /// What the server called the parts, and their checksums where it wants them.
     parts: Vec<(Box<str>, Option<Box<str>>)>,
     bytes: u64,
-}
-
-/// The name of a file's object from its number, 1 for the first.
-pub(super) fn numbered(name: &str, number: u32) -> String {
-    match number {
-        1 => name.to_owned(),
-        _ => format!("{name}.{number}"),
-    }
+    crc: crc32fast::Hasher,
 }
 
 impl Object {
@@ -55,12 +49,21 @@ impl Object {
             upload: upload.ok_or(Failure::Reply("names no upload"))?,
             parts: Vec::new(),
             bytes: 0,
+            crc: crc32fast::Hasher::new(),
         })
     }
 
     /// Parts so far.
     pub(super) fn parts(&self) -> usize {
         self.parts.len()
+    }
+
+    /// What the report says of it.
+    pub(super) fn listed(&self) -> Part {
+        Part {
+            crc32: Some(self.crc.clone().finalize()),
+            ..Part::new(&self.name, self.bytes)
+        }
     }
 
     /// What says where its parts are.
@@ -119,6 +122,7 @@ impl Object {
         let sum = place.bucket().checksums.then(|| crc32(bytes).into());
         self.parts.push((tag.into(), sum));
         self.bytes += bytes.len() as u64;
+        self.crc.update(bytes);
         Ok(())
     }
 

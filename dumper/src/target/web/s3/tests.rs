@@ -10,15 +10,20 @@ const INCOMPLETE: &str = "/b/p/d/vmcore.flat-incomplete";
 
 /// A place whose parts have 16 bytes, two to an object.
 fn place(fake: &Fake) -> Result<S3Place, TargetError> {
+    reopened(fake, "p").create("p", "d")
+}
+
+/// The same for a directory that is there.
+fn reopened(fake: &Fake, path: &str) -> S3Place {
     let dir = tempfile::tempdir().unwrap();
     let keys = format!("aws_access_key_id = AKIA\naws_secret_access_key = {SECRET}\n");
     fs::write(dir.path().join("s3_credentials"), keys).unwrap();
     let spec = format!("s3://b/p?endpoint=http://{}", fake.address);
     let spec: TargetSpec = spec.parse().unwrap();
     let access = fake.access(dir.path());
-    let mut place = super::super::bucket(&spec, &[fake.address], &access, "p")?;
+    let mut place = super::super::bucket(&spec, &[fake.address], &access, path).unwrap();
     (place.part, place.parts, place.full) = (16, 2, 32);
-    place.create("p", "d")
+    place
 }
 
 fn good() -> Fake {
@@ -121,6 +126,24 @@ fn more_parts_than_an_object_holds_go_on_in_the_next() {
         .flat_map(|name| fake.file(name).unwrap())
         .collect();
     assert_eq!((joined, place.size("vmcore.flat")), (data(100), Some(100)));
+    let parts = place.parts("vmcore.flat");
+    assert_eq!(parts.len(), 4);
+    for (part, path) in parts.iter().zip(&names) {
+        let file = fake.file(path).unwrap();
+        let sum = Some(crc32fast::hash(&file));
+        assert_eq!((part.bytes, part.crc32), (file.len() as u64, sum), "{path}");
+        assert!(path.ends_with(&part.name));
+    }
+    // Who was not there asks for the sizes.
+    let other = super::tests::reopened(&fake, "p/d");
+    let sizes = |parts: Vec<Part>| {
+        parts
+            .into_iter()
+            .map(|p| (p.name, p.bytes))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(other.parts("vmcore.flat")), sizes(parts));
+    assert!(other.parts("vmcore.flat")[0].crc32.is_none() && other.parts("no").is_empty());
     let completed = fake.requests(|r| r.method == "POST" && r.query.starts_with("uploadId"));
     assert_eq!(completed.last().unwrap(), &format!("POST {FINAL}"));
     assert!(

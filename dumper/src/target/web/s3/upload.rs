@@ -1,18 +1,16 @@
 //! A file on its way to a bucket: a part in memory, the parts before it at the server.
 
 use super::S3Place;
-use super::object::{Object, numbered};
+use super::object::Object;
 use crate::format::Out;
 use crate::target::file::TargetError;
-use crate::target::place::Pending;
-use crate::target::web::client::Sending;
+use crate::target::place::{Part, Pending};
 use crate::target::web::failure::Failure;
+use crate::target::web::names::numbered;
+use crate::target::web::piece::Piece;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Less is held without the room for a whole part.
-const SMALL: usize = 64 << 10;
 
 /// A file under its incomplete name.
 pub(super) struct Upload<'a> {
@@ -24,18 +22,17 @@ pub(super) struct Upload<'a> {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// The part in memory.
-    part: Vec<u8>,
-    /// The request that takes the part while it is being made.
-    sending: Option<Sending>,
+    part: Piece,
     /// The first object: completed last.
     first: Option<Object>,
     /// The object after it that is being written.
     more: Option<Object>,
     /// How many objects there are.
     objects: u32,
+    /// Those between the first and the one that is being written.
+    between: Vec<Part>,
     /// Why nothing more goes there.
     failed: Option<String>,
     /// It has been kept or committed.
@@ -49,7 +46,15 @@ impl<'a> Upload<'a> {
             incomplete: incomplete.into(),
             name: name.into(),
             at: AtomicU64::new(0),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                part: Piece::new(place.part),
+                first: None,
+                more: None,
+                objects: 0,
+                between: Vec::new(),
+                failed: None,
+                done: false,
+            }),
         }
     }
 
@@ -60,32 +65,24 @@ impl<'a> Upload<'a> {
     /// Takes bytes into the part, and sends it whenever it is full.
     fn take(&self, state: &mut State, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            if state.part.len() == self.place.part {
+            if state.part.is_full() {
                 self.flush(state).map_err(|e| self.gone(state, &e))?;
             }
-            let count = bytes.len().min(self.place.part - state.part.len());
-            let (now, later) = bytes.split_at(count);
-            room(&mut state.part, count, self.place.part)?;
-            self.early(state, now)?;
-            state.part.extend_from_slice(now);
+            self.early(state)?;
+            let count = state.part.take(bytes)?;
             self.at.fetch_add(count as u64, Ordering::Relaxed);
-            bytes = later;
+            bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
     }
 
-    /// Sends what comes into a part while the rest of it is being made. That it fails is no harm: a part that is full and not
-    /// sent is sent from memory.
-    fn early(&self, state: &mut State, bytes: &[u8]) -> io::Result<()> {
+    /// Has a part that follows others sent while it is being made.
+    fn early(&self, state: &mut State) -> io::Result<()> {
         if state.part.is_empty() && state.first.is_some() {
             self.next_object(state).map_err(|e| self.gone(state, &e))?;
             let object = state.more.as_ref().or(state.first.as_ref());
-            state.sending =
-                object.and_then(|object| object.begin_part(self.place, self.place.part));
-        }
-        let sent = state.sending.as_mut().map(|sending| sending.bytes(bytes));
-        if matches!(sent, Some(Err(_))) {
-            state.sending = None;
+            let sending = object.and_then(|object| object.begin_part(self.place, self.place.part));
+            state.part.send_early(sending);
         }
         Ok(())
     }
@@ -104,6 +101,7 @@ impl<'a> Upload<'a> {
         }
         if let Some(object) = state.more.take() {
             object.complete(self.place)?;
+            state.between.push(object.listed());
         }
         state.objects += 1;
         let name = numbered(&self.name, state.objects);
@@ -121,13 +119,12 @@ impl<'a> Upload<'a> {
             self.place.put(&self.incomplete, note.as_bytes())?;
         }
         self.next_object(state)?;
-        let full = state.part.len() == self.place.part;
-        // A part that is not full was begun with the wrong length: it ends with its connection.
-        let sending = state.sending.take().filter(|_| full);
+        let sending = state.part.sent();
         if let Some(object) = state.more.as_mut().or(state.first.as_mut()) {
-            let sent = sending.map(|sending| object.end_part(self.place, sending, &state.part));
+            let bytes = state.part.bytes();
+            let sent = sending.map(|sending| object.end_part(self.place, sending, bytes));
             if !matches!(sent, Some(Ok(()))) {
-                object.part(self.place, &state.part)?;
+                object.part(self.place, bytes)?;
             }
         }
         state.part.clear();
@@ -149,6 +146,11 @@ impl<'a> Upload<'a> {
         }
         // From here on the file is there, whatever becomes of the note.
         state.done = true;
+        let ends = |object: &Option<Object>| object.as_ref().map(Object::listed);
+        let (first, last) = (ends(&state.first), ends(&state.more));
+        let between = std::mem::take(&mut state.between);
+        let parts = first.into_iter().chain(between).chain(last).collect();
+        self.place.remember(parts);
         if let Err(e) = self.place.delete(&self.incomplete) {
             let text = format!("{} could not be removed: {e}", self.incomplete);
             self.place.bucket().remark(&text);
@@ -171,21 +173,6 @@ impl<'a> Upload<'a> {
             None => Ok(()),
         }
     }
-}
-
-/// Makes room for the bytes of a part, once for all of them when it becomes large.
-fn room(part: &mut Vec<u8>, count: usize, whole: usize) -> io::Result<()> {
-    if part.capacity() - part.len() >= count {
-        return Ok(());
-    }
-    let wanted = if part.len() + count > SMALL {
-        whole
-    } else {
-        SMALL
-    };
-    let more = wanted.max(count) - part.len();
-    part.try_reserve_exact(more)
-        .map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 impl Out for Upload<'_> {
@@ -219,7 +206,7 @@ impl Pending for Upload<'_> {
         let mut state = self.state();
         self.refuse(&state)?;
         let kept = match state.first {
-            None => self.place.put(&self.incomplete, &state.part),
+            None => self.place.put(&self.incomplete, state.part.bytes()),
             // Only the first object has the final name.
             Some(_) => self.end(&mut state).and_then(|()| match &state.more {
                 Some(object) => object.complete(self.place),
@@ -235,7 +222,7 @@ impl Pending for Upload<'_> {
         self.refuse(&state)?;
         if state.first.is_none() {
             state.done = true;
-            let put = self.place.put(&self.name, &state.part);
+            let put = self.place.put(&self.name, state.part.bytes());
             return put.map_err(|e| self.place.failed(&e));
         }
         // What is sent stays at the server when this fails.

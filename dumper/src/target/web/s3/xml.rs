@@ -13,7 +13,7 @@ pub(super) fn text(body: &[u8], name: &str) -> Option<String> {
 }
 
 /// The word for an error.
-pub(super) fn code(body: &[u8]) -> String {
+pub(in crate::target::web) fn code(body: &[u8]) -> String {
     let known = |code: &String| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric());
     has(body, "<Error")
         .then(|| text(body, "Code"))
