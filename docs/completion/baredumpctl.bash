@@ -10,7 +10,7 @@ _baredumpctl() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
 
-    local verbs='image arm claim disarm status estimate help'
+    local verbs='image arm claim disarm status estimate presign help'
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words='-h --help -V --version' ;;
@@ -19,6 +19,7 @@ _baredumpctl() {
     else
         case $verb:$prev in
         image:--config | image:--kernel-config | image:--binary | image:-o | image:--output) return ;;
+        presign:--credentials | presign:-o | presign:--output) return ;;
         arm:--kernel | arm:--image | estimate:--kernel | estimate:--image | estimate:--kernel-config) return ;;
         image:--modules-dir | image:--firmware-dir | image:--modprobe-dir)
             compopt -o dirnames +o default
@@ -28,6 +29,7 @@ _baredumpctl() {
         image:--compress) words='zstd gzip none' ;;
         image:--filesystem) words='ext4 xfs btrfs vfat' ;;
         image:--target | image:--module | arm:--append | arm:--remove) ;;
+        presign:--expires | presign:--room | presign:--dir) ;;
         image:*)
             words='--kernel-release --modules-dir --kernel-config --config --target --module --filesystem'
             words+=' --no-probe --binary --firmware-dir --modprobe-dir --compress -o --output -h --help'
@@ -37,6 +39,7 @@ _baredumpctl() {
         disarm:*) words='-h --help' ;;
         estimate:*) words='--kernel --kernel-release --kernel-config --image -h --help' ;;
         status:*) words='--json -h --help' ;;
+        presign:*) words='--credentials --expires --room --dir --sealed --plaintext-log -o --output -h --help' ;;
         help:*) words=$verbs ;;
         esac
     fi

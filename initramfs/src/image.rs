@@ -120,15 +120,10 @@ pub fn unpack(bytes: &[u8]) -> Result<Archive, ImageError> {
 }
 
 /// The kernel release that an image was built for; none when it says nothing.
-///
-/// # Errors
-/// It is damaged or no image.
-pub fn release(bytes: &[u8]) -> Result<Option<String>, ImageError> {
-    let archive = unpack(bytes)?;
-    let text = archive
-        .file_bytes(RELEASE_FILE)
-        .map(|text| String::from_utf8_lossy(text).trim().to_owned());
-    Ok(text)
+#[must_use]
+pub fn release(archive: &Archive) -> Option<String> {
+    let text = archive.file_bytes(RELEASE_FILE)?;
+    Some(String::from_utf8_lossy(text).trim().to_owned())
 }
 
 /// Can the program run where there is no dynamic loader? None when it is no 64-bit little-endian ELF program.
@@ -247,13 +242,13 @@ mod tests {
         for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
             let bytes = pack(&archive, compression).unwrap();
             assert_eq!(
-                release(&bytes).unwrap().as_deref(),
+                release(&unpack(&bytes).unwrap()).as_deref(),
                 Some("6.1.0"),
                 "{compression:?}"
             );
         }
-        assert!(release(b"\x28\xb5\x2f\xfdgarbage").is_err());
-        assert!(release(b"text").is_err());
+        assert!(unpack(b"\x28\xb5\x2f\xfdgarbage").is_err());
+        assert!(unpack(b"text").is_err());
     }
 
     #[test]

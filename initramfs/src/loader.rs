@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use baredump::sys::kexec;
+use baredump::target::web::Ends;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -89,6 +90,9 @@ pub struct Record {
     pub image_bytes: u64,
     /// The capture kernel's command line.
     pub command_line: String,
+    /// When the pre-signed URLs in the image end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presigned: Option<Ends>,
 }
 
 /// What the running kernel says.
@@ -180,6 +184,7 @@ pub fn arm(
     kernel: &Kernel,
     image: &Path,
     command_line: &str,
+    presigned: Option<Ends>,
 ) -> Result<Record, LoadError> {
     let reserved = reserved(root)?;
     if reserved == 0 {
@@ -207,6 +212,7 @@ pub fn arm(
         image: image.to_owned(),
         image_bytes: size(&image_file),
         command_line: command_line.to_owned(),
+        presigned,
     };
     let armed = || number(root, CRASH_LOADED).is_ok_and(|loaded| loaded != 0);
     let before = armed();
@@ -330,7 +336,7 @@ mod tests {
         fs::write(&path, image("6.12.107-baredump")).unwrap();
         let kernel = Kernel::open(&path).unwrap();
         assert!(!kernel.header.signed);
-        let refused = arm(host.path(), &kernel, &path, "")
+        let refused = arm(host.path(), &kernel, &path, "", None)
             .unwrap_err()
             .to_string();
         assert!(
@@ -384,6 +390,7 @@ mod tests {
             image: "/i".into(),
             image_bytes: 3,
             command_line: "a b".into(),
+            presigned: None,
         };
         keep_record(dir.path(), &record);
         assert_eq!(status(dir.path()).unwrap().loaded, Some(record));
@@ -408,7 +415,7 @@ mod tests {
         fs::write(&path, image("6.1")).unwrap();
         let kernel = Kernel::open(&path).unwrap();
         assert!(matches!(
-            arm(dir.path(), &kernel, &path, ""),
+            arm(dir.path(), &kernel, &path, "", None),
             Err(LoadError::NoReservation)
         ));
     }

@@ -5,6 +5,7 @@ use crate::fetch::{Kernel, Packaged};
 use crate::guest::{HOST, MACHINE_ID, PANIC};
 use anyhow::{Context, Result, bail};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +25,8 @@ pub(crate) enum Form {
     File,
     /// As a stream.
     Stream,
+    /// As a stream in pieces, in a directory whose name was fixed before the crash.
+    Pieces,
     /// As a stream that is encrypted, like the log; the file with the key.
     Sealed(PathBuf),
 }
@@ -33,10 +36,42 @@ impl Form {
     const fn files(&self) -> [&'static str; 2] {
         match self {
             Self::File => ["vmcore", "vmcore-dmesg.txt"],
-            Self::Stream => ["vmcore-dmesg.txt", "vmcore.flat"],
+            Self::Stream | Self::Pieces => ["vmcore-dmesg.txt", "vmcore.flat"],
             Self::Sealed(_) => ["vmcore-dmesg.txt.age", "vmcore.flat.age"],
         }
     }
+
+    /// Takes the pieces behind the first one out of the names of files; a stream in pieces must have some.
+    fn without_pieces<S: AsRef<str>>(&self, mut names: Vec<S>) -> Result<Vec<S>> {
+        let before = names.len();
+        names.retain(|name| !is_piece(name.as_ref()));
+        let pieces = before - names.len();
+        match self {
+            Self::Pieces if pieces == 0 => bail!("the stream is in one piece"),
+            Self::Pieces => Ok(names),
+            _ if pieces > 0 => bail!("the stream is in pieces"),
+            _ => Ok(names),
+        }
+    }
+}
+
+/// Whether this is a piece behind the first one.
+fn is_piece(name: &str) -> bool {
+    let number = name.strip_prefix("vmcore.flat.");
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// Joins the pieces of a stream, as cat(1) does.
+fn join(dir: &Path, to: &Path) -> Result<()> {
+    let mut whole =
+        fs::File::create(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let numbered = (2..).map(|number| dir.join(format!("vmcore.flat.{number}")));
+    let rest = numbered.take_while(|piece| piece.exists());
+    for piece in std::iter::once(dir.join("vmcore.flat")).chain(rest) {
+        let copied = fs::File::open(&piece).and_then(|mut piece| io::copy(&mut piece, &mut whole));
+        copied.with_context(|| format!("cannot copy {}", piece.display()))?;
+    }
+    Ok(())
 }
 
 /// A judge and what it said.
@@ -74,6 +109,13 @@ impl Judges {
             ("its checksums", checksums(dir, form)),
             ("baredump verify", self.verify(&vmcore)),
         ];
+        if *form == Form::Pieces {
+            verdicts.push(("baredump verify of the pieces", self.verify(dir)));
+            verdicts.push((
+                "baredump verify of the whole",
+                self.verify_joined(dir, &plain),
+            ));
+        }
         if absent(kernel).is_none() {
             verdicts.push(("crash --osrelease", osrelease(&vmcore, kernel)));
             verdicts.push(("makedumpfile --dump-dmesg", self.dump_dmesg(&vmcore)));
@@ -103,6 +145,7 @@ impl Judges {
                         .arg(&to);
                     qemu::run_tool(age.arg(&from), &[0])?;
                 }
+                Form::Pieces if name == "vmcore.flat" => join(dir, &to)?,
                 _ => {
                     fs::copy(&from, &to)
                         .with_context(|| format!("cannot copy {}", from.display()))?;
@@ -137,6 +180,12 @@ impl Judges {
             .last()
             .unwrap_or("good")
             .to_owned())
+    }
+
+    /// The same for a directory where the pieces have been joined.
+    fn verify_joined(&self, dir: &Path, plain: &Path) -> Result<String> {
+        fs::copy(dir.join("report.json"), plain.join("report.json"))?;
+        self.verify(plain)
     }
 
     /// The log as makedumpfile finds it in the dump.
@@ -174,7 +223,8 @@ fn osrelease(vmcore: &Path, kernel: &Kernel) -> Result<String> {
 fn names(dir: &Path, form: &Form) -> Result<String> {
     let found = files(dir)?;
     let [first, second] = form.files();
-    if found != ["report.json", first, second] {
+    let bases = form.without_pieces(found.clone())?;
+    if bases != ["report.json", first, second] {
         bail!("the directory holds {}", found.join(" "));
     }
     Ok(found.join(" "))
@@ -257,7 +307,8 @@ fn facts(dir: &Path, kernel: &Kernel, form: &Form) -> Result<String> {
     }
     let boot_id = text("/boot_id");
     let dated = dir.file_name().unwrap_or_default().to_string_lossy();
-    if boot_id.len() != 32 || !dated.ends_with(&format!("Z-{}", &boot_id[..8])) {
+    let named = |boot: &str| *form == Form::Pieces || dated.ends_with(&format!("Z-{boot}"));
+    if boot_id.len() != 32 || !named(&boot_id[..8]) {
         bail!("boot id {boot_id} does not end the directory's name {dated}");
     }
     for pointer in [
@@ -317,6 +368,7 @@ fn checksums(dir: &Path, form: &Form) -> Result<String> {
         }
         names.push(name);
     }
+    let mut names = form.without_pieces(names)?;
     names.sort_unstable();
     if names != form.files() {
         bail!("it lists {}", names.join(" "));

@@ -144,6 +144,7 @@ const KEYS: &[(&str, Setter)] = &[
         put(&mut c.ssh_known_hosts, file(v))
     }),
     ("s3_credentials", |c, v| put(&mut c.s3_credentials, file(v))),
+    ("presigned", |c, v| put(&mut c.presigned, file(v))),
     ("ca", |c, v| put(&mut c.ca, file(v))),
     ("recipients", |c, v| put(&mut c.recipients, recipients(v))),
     ("plaintext_log", |c, v| put(&mut c.plaintext_log, yes_no(v))),

@@ -106,6 +106,8 @@ pub struct Config {
     pub ssh_known_hosts: Option<PathBuf>,
     /// The keys for object storage.
     pub s3_credentials: Option<PathBuf>,
+    /// Pre-signed URLs in their place.
+    pub presigned: Option<PathBuf>,
     /// Who signs the certificates of HTTPS servers.
     pub ca: Option<PathBuf>,
     /// Who can read dumps; everybody who has the files when there is none.
@@ -138,6 +140,7 @@ impl Default for Config {
             ssh_certificate: None,
             ssh_known_hosts: None,
             s3_credentials: None,
+            presigned: None,
             ca: None,
             recipients: Vec::new(),
             plaintext_log: false,

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use baredump::target::web::{self, Ends};
 use initramfs::cmdline::{self, Change, CommandLine, Request};
 use initramfs::image;
 use initramfs::loader::{self, Kernel};
 
-use super::{host, say};
+use super::{host, private, say};
 
 /// Load the capture kernel and its image, to be started by a panic
 ///
@@ -48,9 +49,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         Some(path) => path.clone(),
         None => host::image_path(&kernel.header.release),
     };
-    check_image(&path, &kernel)?;
+    let presigned = check_image(&path, &kernel)?;
     line.check(kernel.header.cmdline_size)?;
-    let record = loader::arm(root, &kernel, &path, &line.text)?;
+    let record = loader::arm(root, &kernel, &path, &line.text, presigned)?;
     say(&format!(
         "armed: {} ({}) with {} ({} bytes) in {} MiB",
         record.kernel.display(),
@@ -59,6 +60,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         record.image_bytes,
         loader::reserved(root)? >> 20
     ));
+    if let Some(ends) = presigned.filter(|ends| ends.is_near()) {
+        eprintln!("baredumpctl: {}", private::expiring(ends));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -108,15 +112,15 @@ pub(super) fn find_kernel(path: Option<&Path>, release: Option<&str>) -> Result<
     Ok(Kernel::open(path)?)
 }
 
-/// An image with another kernel's modules would only fail at the crash.
-fn check_image(path: &Path, kernel: &Kernel) -> Result<()> {
+/// An image with another kernel's modules would only fail at the crash. Gives the end of its pre-signed URLs.
+fn check_image(path: &Path, kernel: &Kernel) -> Result<Option<Ends>> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| {
         format!("{shown}: build it with baredumpctl image, or name one with --image")
     })?;
-    let release =
-        image::release(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
-    match release {
+    let archive =
+        image::unpack(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
+    match image::release(&archive) {
         None => eprintln!(
             "baredumpctl: {shown} doesn't say for which kernel it was built; it is loaded as it is"
         ),
@@ -128,5 +132,6 @@ fn check_image(path: &Path, kernel: &Kernel) -> Result<()> {
         ),
         Some(_) => {}
     }
-    Ok(())
+    let urls = archive.file_bytes(&format!("etc/baredump/{}", private::PRESIGNED));
+    Ok(urls.and_then(|urls| web::presigned_end(&String::from_utf8_lossy(urls))))
 }

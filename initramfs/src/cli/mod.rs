@@ -7,6 +7,7 @@ mod estimate;
 mod host;
 mod image;
 mod network;
+mod presign;
 mod private;
 mod status;
 mod wanted;
@@ -47,6 +48,7 @@ enum Verb {
     Disarm(disarm::Args),
     Status(status::Args),
     Estimate(estimate::Args),
+    Presign(presign::Args),
 }
 
 /// Does what the command line asks for.
@@ -58,6 +60,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Disarm(args) => disarm::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Estimate(args) => estimate::run(&args),
+        Verb::Presign(args) => presign::run(&args),
     };
     result.unwrap_or_else(|err| {
         eprintln!("baredumpctl: {err:#}");

@@ -10,9 +10,13 @@ use baredump::config::Config;
 use baredump::target::ssh::Keys;
 use baredump::target::{Kind, TargetSpec, web};
 
+use super::say;
+
 /// A file of the image below `/etc/baredump`, and its bytes.
 pub(super) type Private = (&'static str, Vec<u8>);
 
+/// Pre-signed URLs.
+pub(super) const PRESIGNED: &str = "presigned";
 /// Larger files are no keys.
 const LARGEST: u64 = 1 << 20;
 /// Bytes of the seed: what the kernel's generator takes.
@@ -43,7 +47,10 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     if !config.recipients.is_empty() {
         baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::from)?;
     }
-    if files.iter().any(|(name, _)| *name == "ca.pem") {
+    if files
+        .iter()
+        .any(|(name, _)| matches!(*name, "ca.pem" | PRESIGNED))
+    {
         files.push(("built", built().into()));
     }
     if !files.is_empty() || !config.recipients.is_empty() {
@@ -53,11 +60,62 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
 }
 
 fn s3(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result<()> {
-    let path = needed(target, "s3_credentials", config.s3_credentials.as_deref())?;
-    one(files, "s3_credentials", path)?;
-    checked(files, "s3_credentials", path, |text| {
-        web::check_credentials(&String::from_utf8_lossy(text)).map_err(str::to_owned)
+    match (&config.s3_credentials, &config.presigned) {
+        (Some(path), None) => {
+            one(files, "s3_credentials", path)?;
+            checked(files, "s3_credentials", path, |text| {
+                web::check_credentials(&String::from_utf8_lossy(text)).map_err(str::to_owned)
+            })
+        }
+        (None, Some(path)) => presigned(config, target, path, files),
+        (None, None) => bail!(
+            "target {target} needs a file that the configuration does not name: set `s3_credentials`, or `presigned` for URLs in the place of keys"
+        ),
+        (Some(_), Some(_)) => bail!(
+            "`s3_credentials` and `presigned` are both set, and target {target} needs one: take the other out"
+        ),
+    }
+}
+
+/// URLs are shown with their end, and refused when they are over.
+fn presigned(
+    config: &Config,
+    target: &TargetSpec,
+    path: &Path,
+    files: &mut Vec<Private>,
+) -> Result<()> {
+    one(files, PRESIGNED, path)?;
+    let sealed = !config.recipients.is_empty();
+    let sealed_log = sealed && !config.plaintext_log;
+    checked(files, PRESIGNED, path, |text| {
+        let text = String::from_utf8_lossy(text);
+        let found = web::check_presigned(&text, target, sealed, sealed_log)?;
+        let ends = found.ends;
+        if ends.is_over() {
+            return Err(format!(
+                "the pre-signed URLs {}: make new ones with baredumpctl presign",
+                ends.sentence()
+            ));
+        }
+        say(&format!(
+            "pre-signed URLs: {} for vmcore ({} MiB), {}",
+            found.pieces,
+            found.room >> 20,
+            ends.sentence()
+        ));
+        if ends.is_near() {
+            eprintln!("baredumpctl: {}", expiring(ends));
+        }
+        Ok(())
     })
+}
+
+/// What to do about URLs of which less than a day is left, or nothing.
+pub(super) fn expiring(ends: web::Ends) -> String {
+    format!(
+        "the pre-signed URLs {}: make new ones with baredumpctl presign, then build the image anew and arm it",
+        ends.sentence()
+    )
 }
 
 /// Looks at a file that was taken. What is wrong with it is said, not what is in it.
@@ -73,7 +131,7 @@ fn checked(
         .with_context(|| path.display().to_string())
 }
 
-/// Now, in seconds since 1970: a certificate that is good now is not refused at the crash because the clock was reset.
+/// Now, in seconds since 1970: a certificate or URL that is good now is not refused at the crash because the clock was reset.
 fn built() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs()).to_string()
@@ -106,7 +164,7 @@ fn one(files: &mut Vec<Private>, name: &'static str, path: &Path) -> Result<()> 
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     let shown = || path.display().to_string();
     let mut bytes = Vec::new();
     let file = File::open(path).with_context(shown)?;
@@ -114,7 +172,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .with_context(shown)?;
     if bytes.len() as u64 > LARGEST {
-        bail!("{} is larger than 1 MiB and no key or certificate", shown());
+        bail!(
+            "{} is larger than 1 MiB: no key, certificate or set of URLs is",
+            shown()
+        );
     }
     Ok(bytes)
 }
@@ -178,7 +239,63 @@ mod tests {
             format!("{bad:#}").contains("aws_secret_access_key"),
             "{bad:#}"
         );
+        let bad = Config::from_toml_strict("targets = [\"s3://b?endpoint=http://h\"]").unwrap();
+        let bad = format!("{:#}", files(&bad).unwrap_err());
+        assert!(
+            bad.contains("`s3_credentials`") && bad.contains("`presigned`"),
+            "{bad}"
+        );
         let plain = Config::from_toml_strict("targets = [\"file:/dev/vda:/\"]").unwrap();
         assert!(files(&plain).unwrap().is_empty());
+    }
+
+    #[test]
+    fn urls_take_the_place_of_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("urls");
+        let target = "s3://b/p?endpoint=http://h";
+        let spec: TargetSpec = target.parse().unwrap();
+        let keys = "aws_access_key_id = a\naws_secret_access_key = c\n";
+        let wish = |seconds| web::Wish {
+            dir: None,
+            seconds,
+            room: 1,
+            sealed: false,
+            sealed_log: false,
+        };
+        let good = web::presign(&spec, keys, &wish(3600)).unwrap();
+        let config = |more: &str| {
+            let text = format!("targets = [{target:?}]\npresigned = {path:?}\n{more}");
+            Config::from_toml_strict(&text).unwrap()
+        };
+        let error = |more: &str| format!("{:#}", files(&config(more)).unwrap_err());
+        fs::write(&path, &good).unwrap();
+        let found = files(&config("")).unwrap();
+        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["presigned", "built", "seed"]);
+        assert_eq!(found[0].1, good.as_bytes());
+        let both = error("s3_credentials = \"/keys\"");
+        assert!(both.contains("both set"), "{both}");
+        let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        let sealed = error(&format!("recipients = [{key:?}]"));
+        assert!(sealed.contains("vmcore.flat.age"), "{sealed}");
+        fs::write(&path, good.replace("/b/p/", "/b/other/")).unwrap();
+        let other = error("");
+        assert!(
+            other.contains("line 3 (report.json)") && !other.contains("Signature"),
+            "{other}"
+        );
+        // Of the year 2020.
+        let over = good.split("X-Amz-Date=").enumerate();
+        let over = over.map(|(n, part)| match n {
+            0 => part.to_owned(),
+            _ => format!("X-Amz-Date=2020{}", &part[4..]),
+        });
+        fs::write(&path, over.collect::<String>()).unwrap();
+        let over = error("");
+        assert!(
+            over.contains("ended 2020-") && !over.contains("Signature"),
+            "{over}"
+        );
     }
 }

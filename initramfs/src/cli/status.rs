@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use initramfs::loader::{self, Status};
 
-use super::{NOT_ARMED, say};
+use super::{NOT_ARMED, private, say};
 
 /// Say whether a capture kernel is loaded
 ///
 /// Exit codes: 0 armed, 3 not armed, 1 error, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Print JSON: armed, reserved (bytes), loaded (kernel, kernel_release, image, image_bytes, command_line; null when unknown)
+    /// Print JSON: armed, reserved (bytes), loaded (kernel, kernel_release, image, image_bytes, command_line, presigned (end of pre-signed URLs, seconds since 1970); null when unknown)
     #[arg(long)]
     json: bool,
 }
@@ -24,6 +24,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         say(&serde_json::to_string_pretty(&status)?);
     } else {
         say(&text(&status));
+    }
+    let ends = status.loaded.as_ref().and_then(|loaded| loaded.presigned);
+    if let Some(ends) = ends.filter(|ends| status.armed && ends.is_near()) {
+        eprintln!("baredumpctl: {}", private::expiring(ends));
     }
     Ok(if status.armed {
         ExitCode::SUCCESS
@@ -50,6 +54,9 @@ fn text(status: &Status) -> String {
             loaded.image_bytes,
             loaded.command_line
         );
+        if let Some(ends) = loaded.presigned {
+            text += &format!("\npre-signed URLs: {}", ends.sentence());
+        }
     } else if status.armed {
         text += "\nloaded by another program, or before /run was emptied";
     }

@@ -55,6 +55,19 @@ impl S3 {
             _server: server,
         })
     }
+
+    /// A file with pre-signed URLs for a target of it, made as an administrator makes them.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(crate) fn presigned(baredumpctl: &Path, keys: &Path, target: &str) -> Result<PathBuf> {
+        let file = keys.with_file_name("presigned");
+        let mut command = Command::new(baredumpctl);
+        command.args(["presign", target, "--expires", "2d", "--room", "600M"]);
+        command.arg("--credentials").arg(keys);
+        qemu::run_tool(command.arg("-o").arg(&file), &[0])?;
+        Ok(file)
+    }
 }
 
 /// A file of keys, in Amazon's form.

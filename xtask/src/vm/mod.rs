@@ -46,7 +46,7 @@ pub(crate) struct Scenario {
 }
 
 /// Starts servers with their files in the run's directory, and tells the guest of them.
-pub(crate) type Setup = dyn Fn(&Lab, &Path, &mut Guest) -> Result<Servers> + Send + Sync;
+pub(crate) type Setup = dyn Fn(&Bench<'_>, &Path, &mut Guest) -> Result<Servers> + Send + Sync;
 
 /// What runs as long as a machine, and ends in this order.
 pub(crate) type Servers = Vec<Box<dyn Any>>;
@@ -167,7 +167,7 @@ fn attempt<'a>(bench: &'a Bench<'_>, scenario: &Scenario) -> Result<(&'a Kernel,
     let dir = bench.lab.fresh(&format!("runs/{}", scenario.name))?;
     let mut guest = scenario.guest.clone();
     let servers = match &scenario.setup {
-        Some(setup) => setup(bench.lab, &dir, &mut guest)?,
+        Some(setup) => setup(bench, &dir, &mut guest)?,
         None => Servers::new(),
     };
     let run = guest::run(

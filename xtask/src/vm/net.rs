@@ -7,7 +7,6 @@ use super::{Bench, Scenario, Servers};
 use crate::check::{Form, read_report};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, HOST, PANIC, Run};
-use crate::lab::Lab;
 use crate::servers::garage::Garage;
 use crate::servers::https::Https;
 use crate::servers::nfs::{EXPORT, Nfs};
@@ -43,6 +42,8 @@ enum Server {
     S3,
     /// Objects in a bucket of a store that is no directory.
     Garage,
+    /// The same through pre-signed URLs: no key is in the image.
+    Presigned,
     /// Files put on a web server with a certificate of its own authority.
     Https,
     /// A log server, this protocol.
@@ -114,6 +115,7 @@ const CASES: &[Case] = &[
     case("net-sftp-ipv6", Server::Sftp(Key::Ed25519), Way::Six),
     case("net-ssh-exec", Server::Exec, Way::Dhcp),
     case("net-s3", Server::S3, Way::Static),
+    case("net-s3-presigned", Server::Presigned, Way::Dhcp),
     case("net-https", Server::Https, Way::Dhcp),
     Case {
         sealed: true,
@@ -138,7 +140,9 @@ pub(super) fn scenarios(full: bool) -> Vec<Scenario> {
             name: case.name,
             series: case.series,
             guest: machine(),
-            setup: Some(Box::new(|lab, dir, guest| set_up(case, lab, dir, guest))),
+            setup: Some(Box::new(|bench, dir, guest| {
+                set_up(case, bench, dir, guest)
+            })),
             judge: match case.server {
                 Server::Syslog(_) => told,
                 _ => judge,
@@ -147,11 +151,11 @@ pub(super) fn scenarios(full: bool) -> Vec<Scenario> {
         .collect()
 }
 
-fn set_up(case: &Case, lab: &Lab, dir: &Path, guest: &mut Guest) -> Result<Servers> {
+fn set_up(case: &Case, bench: &Bench<'_>, dir: &Path, guest: &mut Guest) -> Result<Servers> {
     let mut servers = Servers::new();
     let interfaces = wire(case.way, guest, &mut servers)?;
     let mut keys = String::new();
-    let target = serve(case, lab, dir, guest, &mut servers, &mut keys)?;
+    let target = serve(case, bench, dir, guest, &mut servers, &mut keys)?;
     guest.config = config(&[target], interfaces)? + &keys;
     if case.sealed {
         let recipient = recipient(&dir.join("identity"))?;
@@ -204,7 +208,7 @@ fn wire(way: Way, guest: &mut Guest, servers: &mut Servers) -> Result<&'static [
 /// Starts the server and gives its target; what the configuration needs besides goes to `keys`.
 fn serve(
     case: &Case,
-    lab: &Lab,
+    bench: &Bench<'_>,
     dir: &Path,
     guest: &mut Guest,
     servers: &mut Servers,
@@ -259,16 +263,21 @@ fn serve(
             servers.push(Box::new(virtiofs));
             format!("virtiofs:{TAG}:/")
         }
-        Server::S3 => {
-            let s3 = S3::start(lab, dir)?;
+        Server::S3 | Server::Presigned => {
+            let s3 = S3::start(bench.lab, dir)?;
             let file = s3::credentials(dir, s3::ACCESS, s3::SECRET)?;
-            keys.push_str(&file_key("s3_credentials", &file)?);
             let target = format!("s3://{}?endpoint=http://{host}:{}", s3::BUCKET, s3.port);
+            if case.server == Server::Presigned {
+                let urls = S3::presigned(&bench.judges.binaries.baredumpctl, &file, &target)?;
+                keys.push_str(&file_key("presigned", &urls)?);
+            } else {
+                keys.push_str(&file_key("s3_credentials", &file)?);
+            }
             servers.push(Box::new(s3));
             target
         }
         Server::Garage => {
-            let garage = Garage::start(lab, dir)?;
+            let garage = Garage::start(bench.lab, dir)?;
             let (target, file) = garage.target(&host, dir)?;
             keys.push_str(&file_key("s3_credentials", &file)?);
             servers.push(Box::new(garage));
@@ -311,7 +320,7 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let dir = match case.server {
         Server::Nfs(_) => "nfs/export",
         Server::Sftp(_) | Server::Exec => "ssh/dumps",
-        Server::S3 => "s3/root/dumps",
+        Server::S3 | Server::Presigned => "s3/root/dumps",
         Server::Garage => {
             Garage::start(bench.lab, &run.dir)?.fetch(&run.dir.join("s3/fetched"))?;
             "s3/fetched"
@@ -322,11 +331,15 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let form = match case.server {
         _ if case.sealed => Form::Sealed(run.dir.join("identity")),
         Server::Exec | Server::S3 | Server::Garage | Server::Https => Form::Stream,
+        Server::Presigned => Form::Pieces,
         _ => Form::File,
     };
     let dump = complete(bench, kernel, run, Path::new(dir), &form)?;
     // Neither buckets nor web servers know modes.
-    if !matches!(case.server, Server::S3 | Server::Garage | Server::Https) {
+    if !matches!(
+        case.server,
+        Server::S3 | Server::Garage | Server::Presigned | Server::Https
+    ) {
         private(&dump)?;
     }
     let report = read_report(&dump)?;

@@ -165,12 +165,20 @@ pub(super) fn keep_secrets(run: &Run, dump: &Path) -> Result<()> {
 /// Lines of the secrets that a run's servers made, each with its file.
 fn planted(dir: &Path) -> Result<Vec<(String, String)>> {
     let mut secrets = Vec::new();
-    for name in ["ssh/client", "ssh/other", "identity", "s3/credentials"] {
+    for name in [
+        "ssh/client",
+        "ssh/other",
+        "identity",
+        "s3/credentials",
+        "s3/presigned",
+    ] {
         let Ok(text) = fs::read_to_string(dir.join(name)) else {
             continue;
         };
         let lines = text
             .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.rsplit_once("Signature=").map_or(line, |(_, of)| of))
             .map(|line| line.rsplit(' ').next().unwrap_or(line));
         // The first and last lines of a key, and the public part, are no secrets.
         let lines = lines.filter(|line| line.len() >= 20 && !line.starts_with("-----"));
