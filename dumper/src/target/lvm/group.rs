@@ -134,11 +134,18 @@ impl Group {
     }
 }
 
+/// Texts in segments that name no volume, whatever a volume is called.
+const WORDS: &[&str] = &["type", "discards", "cache_mode", "policy"];
+
 /// Whether a volume is named in the segments of others.
 fn is_part(volumes: &Section, name: &str) -> bool {
     let is = |value: &Value| matches!(value, Value::Text(text) if text == name);
     let named = |segment: &Section| {
-        segment.0.iter().any(|(_, value)| match value {
+        let mut names = segment
+            .0
+            .iter()
+            .filter(|(key, _)| !WORDS.contains(&key.as_str()));
+        names.any(|(_, value)| match value {
             Value::List(list) => list.iter().any(is),
             value => is(value),
         })
@@ -295,6 +302,17 @@ version = 1
             ("it is striped", "it is of type thin")
         );
         assert!(why(3).contains("snapshots"), "{}", why(3));
+    }
+
+    #[test]
+    fn a_volume_may_be_called_like_a_kind() {
+        for name in ["striped", "thin-pool"] {
+            let text = TEXT.replace("crash {", &format!("{name} {{"));
+            let text = text.replace("type = \"thin\"", "type = \"thin-pool\"");
+            let group = Group::of(&parse(&text).unwrap()).unwrap();
+            assert_eq!(group.volumes[0].name, name);
+            assert!(group.volumes[0].runs.is_ok(), "{:?}", group.volumes[0]);
+        }
     }
 
     #[test]
