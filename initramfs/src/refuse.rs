@@ -2,8 +2,9 @@
 //! at the crash.
 //!
 //! Source: `dm/uuid` as multipath-tools, cryptsetup and LVM2 set it, `md/level`, `transport` of NVMe controllers and the sessions of
-//! scsi_transport_iscsi in sysfs, Linux 5.10 to 7.2.
+//! scsi_transport_iscsi in sysfs, Linux 5.10 to 7.2. What an LVM volume is made of is read from the metadata, as it is at the crash.
 
+use baredump::target::lvm::Physical;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,14 @@ const PARTS: &[&str] = &[
 ];
 
 /// The layer that a virtual device is, or why there can be no such thing in the image.
-pub(crate) fn layer(device: &Path) -> Result<Layer, &'static str> {
+pub(crate) fn layer(device: &Path) -> Result<Layer, String> {
+    layer_with(device, &|name| {
+        Physical::of(&Path::new("/dev").join(name.replace('!', "/")))
+    })
+}
+
+/// The same with another way to what a device holds as a physical volume of LVM.
+fn layer_with(device: &Path, physical: &dyn Fn(&str) -> Option<Physical>) -> Result<Layer, String> {
     // Of a partition the whole counts.
     let whole = if device.join("partition").exists() {
         device.parent().unwrap_or(device)
@@ -52,18 +60,21 @@ pub(crate) fn layer(device: &Path) -> Result<Layer, &'static str> {
                 modules: &["md_mod", "raid1"],
                 below: below(),
             }),
-            _ => Err("a software RAID, of which only RAID1 is assembled in the capture kernel"),
+            _ => Err(
+                "a software RAID, of which only RAID1 is assembled in the capture kernel".into(),
+            ),
         };
     }
     let Ok(uuid) = text("dm/uuid") else {
-        return Err("a virtual device, which the capture kernel does not have");
+        return Err("a virtual device, which the capture kernel does not have".into());
     };
     if let Some((_, why)) = MAPPED.iter().find(|(start, _)| uuid.starts_with(start)) {
-        return Err(why);
+        return Err((*why).into());
     }
     if !uuid.starts_with("LVM-") {
         return Err(
-            "a device-mapper device that is no LVM volume, which the capture kernel does not have",
+            "a device-mapper device that is no LVM volume, which the capture kernel does not have"
+                .into(),
         );
     }
     let below = below();
@@ -73,12 +84,31 @@ pub(crate) fn layer(device: &Path) -> Result<Layer, &'static str> {
     });
     if of_parts || PARTS.iter().any(|end| uuid.ends_with(end)) {
         return Err(
-            "an LVM volume that is thin, cached, mirrored or has snapshots, and only linear ones are activated in the capture kernel",
+            "an LVM volume that is thin, cached, mirrored or has snapshots, and only linear ones are activated in the capture kernel".into(),
         );
+    }
+    if let Some(why) = not_activated(&uuid, &below, physical) {
+        return Err(format!(
+            "an LVM volume, but {why}, and only linear ones are activated in the capture kernel"
+        ));
     }
     Ok(Layer {
         modules: &["dm_mod"],
         below,
+    })
+}
+
+/// Why the capture kernel would leave a volume alone, as far as the devices below say.
+fn not_activated(
+    uuid: &str,
+    below: &[PathBuf],
+    physical: &dyn Fn(&str) -> Option<Physical>,
+) -> Option<String> {
+    let (group, volume) = uuid.strip_prefix("LVM-")?.split_at_checked(32)?;
+    below.iter().find_map(|device| {
+        let found = physical(device.file_name()?.to_str()?)?.group;
+        let mut volumes = found.filter(|found| found.id == group)?.volumes.into_iter();
+        volumes.find(|other| other.id == volume)?.runs.err()
     })
 }
 
@@ -162,6 +192,42 @@ mod tests {
         let thin = device(&root, "dm-6", &[("dm/uuid", "LVM-y\n")]);
         symlink(&pool, thin.join("slaves/dm-5")).unwrap();
         assert!(layer(&thin).unwrap_err().contains("thin"));
+    }
+
+    #[test]
+    fn volumes_are_what_their_metadata_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let (group, linear, striped) = ("g".repeat(32), "l".repeat(32), "s".repeat(32));
+        let physical: Physical = serde_json::from_value(serde_json::json!({
+            "id": "p", "group": {
+                "name": "vg", "id": group, "seqno": 1, "extent": 8192, "physical": [],
+                "volumes": [
+                    {"name": "a", "id": linear, "runs": {"Ok": []}},
+                    {"name": "b", "id": striped, "runs": {"Err": "it is striped"}},
+                ],
+            },
+        }))
+        .unwrap();
+        let disk = device(&root, "vdb", &[]);
+        let layer = |name: &str, uuid: &str| {
+            let made = device(&root, name, &[("dm/uuid", &format!("LVM-{uuid}\n"))]);
+            symlink(&disk, made.join("slaves/vdb")).unwrap();
+            layer_with(&made, &|name| (name == "vdb").then(|| physical.clone()))
+        };
+        let why = layer("dm-7", &format!("{group}{striped}")).unwrap_err();
+        assert!(
+            why.contains("it is striped") && why.contains("only linear"),
+            "{why}"
+        );
+        for (name, uuid) in [
+            ("dm-8", format!("{group}{linear}")),
+            // Those of another group say nothing of it.
+            ("dm-9", format!("{striped}{striped}")),
+            ("dm-10", "short".into()),
+        ] {
+            assert_eq!(layer(name, &uuid).unwrap().modules, ["dm_mod"]);
+        }
     }
 
     #[test]

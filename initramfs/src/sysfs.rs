@@ -45,7 +45,7 @@ pub enum SysfsError {
         /// The device node.
         node: String,
         /// What it is.
-        kind: &'static str,
+        kind: String,
     },
 }
 
@@ -81,8 +81,8 @@ fn collect(
     devices: &Path,
     depth: usize,
     drivers: &mut Drivers,
-) -> Result<(), &'static str> {
-    let refused = |why: Option<&'static str>| why.map_or(Ok(()), Err);
+) -> Result<(), String> {
+    let refused = |why: Option<&str>| why.map_or(Ok(()), |why| Err(why.to_owned()));
     if let Ok(inside) = device.strip_prefix(devices.join("virtual")) {
         if !inside.starts_with("nvme-subsystem") {
             let layer = refuse::layer(device)?;

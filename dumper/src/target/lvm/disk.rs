@@ -4,6 +4,9 @@ use super::group::Group;
 use super::text;
 use crate::target::superblock::ReadAt;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// What a physical volume says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +15,15 @@ pub struct Physical {
     pub id: String,
     /// The newest metadata on it; a physical volume may have none.
     pub group: Option<Group>,
+}
+
+impl Physical {
+    /// That of a device or file, if it is one.
+    #[must_use]
+    pub fn of(node: &Path) -> Option<Self> {
+        let device = File::open(node).ok()?;
+        physical(&|at, buf| device.read_exact_at(buf, at).ok())
+    }
 }
 
 const SECTOR: u64 = 512;
@@ -170,6 +182,9 @@ pub(super) mod tests {
             let disk = disk(text, offset);
             let found = physical(&read_of(&disk)).unwrap();
             assert_eq!(found.id, "abcdefghijklmnopqrstuvwxyz012345");
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("x"), &disk).unwrap();
+            assert_eq!(Physical::of(&dir.path().join("x")), Some(found.clone()));
             assert_eq!(found.group.unwrap().name, "vg-0");
         }
     }
