@@ -306,6 +306,7 @@ const fn name(step: Step) -> &'static CStr {
         Step::Mount(_) => c"mount",
         Step::Capture { .. } => c"capture",
         Step::Report { .. } => c"report",
+        Step::Tail => c"tail",
         Step::Finish => c"finish",
     }
 }

@@ -138,6 +138,7 @@ impl Plan {
             ),
             Step::Capture { .. } => (left, Some(self.stall)),
             // Half is for what comes after it.
+            Step::Tail => ((rest / 2).clamp(Duration::from_secs(1), SHORT), None),
             Step::Report { .. } => ((rest / 2).clamp(LEAST, SHORT), None),
             Step::Finish => (rest.clamp(LEAST, SHORT), None),
         };
@@ -287,7 +288,7 @@ mod tests {
     }
 
     /// When the last step ends at the latest, `now` being when `step` starts.
-    fn latest(plan: &Plan, step: Step, now: Duration) -> Duration {
+    fn latest(plan: &Plan, best: Status, step: Step, now: Duration) -> Duration {
         let limit = plan
             .limits(step, plan.deadline.saturating_sub(now), None)
             .deadline;
@@ -302,10 +303,12 @@ mod tests {
                 targets: plan.targets,
                 network: plan.network,
                 log_to_all: plan.log_to_all,
-                best: Status::Partial,
+                best,
+                late: false,
                 expired: now + plan.reserve() >= plan.deadline,
+                over: now >= plan.deadline,
             };
-            next(step, ended, state).map_or(now, |step| latest(plan, step, now))
+            next(step, ended, state).map_or(now, |step| latest(plan, best, step, now))
         });
         after.into_iter().max().unwrap_or(now)
     }
@@ -328,11 +331,13 @@ mod tests {
                     again: false,
                 },
             ] {
-                let over = latest(&plan, step, last).saturating_sub(plan.deadline);
-                assert!(
-                    over <= Duration::from_secs(bound),
-                    "{step:?} {deadline}: {over:?}"
-                );
+                for best in [Status::Started, Status::Partial] {
+                    let over = latest(&plan, best, step, last).saturating_sub(plan.deadline);
+                    assert!(
+                        over <= Duration::from_secs(bound),
+                        "{step:?} {deadline} {best:?}: {over:?}"
+                    );
+                }
             }
         }
     }

@@ -101,13 +101,16 @@ impl Supervisor {
     }
 
     fn state(&self) -> State {
-        let expired = self.start.elapsed() + self.plan.reserve() >= self.plan.deadline;
+        let left = self.plan.deadline.saturating_sub(self.start.elapsed());
+        let own = self.plan.target_deadline(self.at.0);
         State {
             targets: self.plan.targets,
             network: self.plan.network,
             log_to_all: self.plan.log_to_all,
             best: self.best.status,
-            expired,
+            late: own.is_some_and(|own| self.at.1.elapsed() >= own),
+            expired: left <= self.plan.reserve(),
+            over: left.is_zero(),
         }
     }
 
@@ -213,7 +216,8 @@ impl Supervisor {
     fn reason(&self) -> Text<256> {
         let bad = || self.attempts.iter().rev().filter(|a| a.ended != Ended::Ok);
         let capture = bad().find(|a| matches!(a.step, Step::Capture { .. }));
-        let other = || bad().find(|a| !matches!(a.step, Step::Report { .. } | Step::Finish));
+        let other =
+            || bad().find(|a| !matches!(a.step, Step::Report { .. } | Step::Tail | Step::Finish));
         match capture.or_else(other) {
             Some(a) if a.ended.violent() => {
                 Text::of(format_args!("step {}: {}", a.step.name(), a.reason))

@@ -1,6 +1,7 @@
 //! The steps, each run in its own process. What one step learns for another lies in `/run/baredump/*.json`.
 
 mod access;
+mod alive;
 mod capture;
 mod config;
 mod finish;
@@ -10,6 +11,7 @@ mod names;
 mod network;
 mod report;
 mod seal;
+mod tail;
 mod watch;
 
 use super::fault::Fault;
@@ -47,6 +49,7 @@ const STEPS: &[(&str, StepFn)] = &[
     ("mount", mount::run),
     ("capture", capture::run),
     ("report", report::run),
+    ("tail", tail::run),
     ("finish", finish::run),
 ];
 

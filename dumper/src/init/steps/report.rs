@@ -3,7 +3,7 @@
 use super::mount::{reached_fact, spec};
 use super::names::{Names, REPORT};
 use super::seal::log_is_sealed;
-use super::{Context, End, access, load, load_plan, network};
+use super::{Context, End, access, alive, load, load_plan, network};
 use crate::init::protocol::read_supervisor;
 use crate::manifest::checksum;
 use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};
@@ -20,6 +20,9 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let target = spec(&plan.config.targets, context.target)?;
     if !target.holds_files() {
         return Ok(End::Done);
+    }
+    if last_capture(&attempts, context.target).is_some_and(|last| last.result != "ok") {
+        alive::still(&reached)?;
     }
     let access = access::of(&plan.config, context.target);
     let mut report = load(&report_fact(context.target)).unwrap_or_else(|_| Report {
@@ -114,10 +117,7 @@ fn outcome(
             reason: None,
         };
     }
-    let last = attempts
-        .iter()
-        .rev()
-        .find(|a| a.step == "capture" && a.target == target);
+    let last = last_capture(attempts, target);
     let reason = said
         .reason
         .clone()
@@ -137,6 +137,11 @@ fn outcome(
             &reason.unwrap_or_else(|| "the capture step ended without a word".into()),
         )),
     }
+}
+
+fn last_capture(attempts: &[Attempt], target: u8) -> Option<&Attempt> {
+    let mut last = attempts.iter().rev();
+    last.find(|a| a.step == "capture" && a.target == target)
 }
 
 fn list_files(report: &mut Report, names: &Names, dir: &dyn Place) {

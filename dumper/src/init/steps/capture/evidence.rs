@@ -1,13 +1,17 @@
 //! Targets that take no files: the tail of the log, on the console or to a log server.
 
-use super::super::End;
 use super::super::seal::log_is_sealed;
+use super::super::{End, load, load_plan, store};
+use super::{VMCORE_FILE, unusable};
 use crate::config::Config;
 use crate::dump::DeadKernel;
 use crate::init::log::say;
 use crate::target::{Kind, Reached, TargetSpec, beacon};
 use std::io::Write;
+use std::path::Path;
 
+/// The fact that the console has it.
+const SHOWN: &str = "shown";
 /// Bytes of the log's end that are shown.
 const TAIL: usize = 16 << 10;
 
@@ -18,37 +22,64 @@ pub(super) fn run(
     reached: &Reached,
     kernel: Result<&DeadKernel, String>,
 ) -> Result<End, String> {
-    let kernel = kernel?;
-    let mut tail = Tail::default();
-    let summary = kernel.dmesg(&mut tail).map_err(|e| e.to_string())?;
-    let identity = kernel.identity();
-    let panic = summary.panic_line.as_deref();
-    let beacon = beacon::line(
-        identity.nodename.as_deref(),
-        identity.release.as_deref(),
-        panic,
-    );
-    let text = if log_is_sealed(config) {
-        String::new()
-    } else {
-        tail.text()
-    };
+    let evidence = Evidence::of(config, kernel?)?;
     match (&target.kind, reached) {
         (Kind::Syslog { transport, .. }, Reached::Server(addresses)) => {
-            let host = identity.nodename.as_deref().unwrap_or("-");
-            beacon::send(addresses, *transport, host, &beacon, &text).map_err(|e| e.to_string())?;
+            let Evidence { host, beacon, text } = &evidence;
+            beacon::send(addresses, *transport, host, beacon, text).map_err(|e| e.to_string())?;
             say!("log sent to {target}");
         }
-        _ => {
-            say!("{beacon}");
-            if !text.is_empty() {
-                say!("---- begin of the log's tail ----");
-                text.lines().for_each(|line| say!("| {line}"));
-                say!("---- end of the log's tail ----");
-            }
-        }
+        _ => evidence.show(),
     }
     Err("no dump: this target takes only the log".into())
+}
+
+/// The log's end on the console, if it is not there yet.
+pub(in crate::init::steps) fn last_resort() -> Result<End, String> {
+    if load(SHOWN).unwrap_or(false) {
+        return Ok(End::Done);
+    }
+    let kernel = DeadKernel::open(Path::new(VMCORE_FILE), false).map_err(|e| unusable(&e))?;
+    Evidence::of(&load_plan()?.config, &kernel)?.show();
+    Ok(End::Done)
+}
+
+/// What may be shown of a crash.
+struct Evidence {
+    host: String,
+    beacon: String,
+    /// The end of the log, or nothing when that is for the owners of keys only.
+    text: String,
+}
+
+impl Evidence {
+    fn of(config: &Config, kernel: &DeadKernel) -> Result<Self, String> {
+        let mut tail = Tail::default();
+        let summary = kernel.dmesg(&mut tail).map_err(|e| e.to_string())?;
+        let identity = kernel.identity();
+        let (host, release) = (identity.nodename.as_deref(), identity.release.as_deref());
+        Ok(Self {
+            host: host.unwrap_or("-").to_owned(),
+            beacon: beacon::line(host, release, summary.panic_line.as_deref()),
+            text: if log_is_sealed(config) {
+                String::new()
+            } else {
+                tail.text()
+            },
+        })
+    }
+
+    /// Puts it on the console, in a frame.
+    fn show(&self) {
+        say!("{}", self.beacon);
+        if !self.text.is_empty() {
+            say!("---- begin of the log's tail ----");
+            self.text.lines().for_each(|line| say!("| {line}"));
+            say!("---- end of the log's tail ----");
+        }
+        // That it is not known costs a repetition.
+        let _ = store(SHOWN, &true);
+    }
 }
 
 /// The last bytes of what is written.

@@ -4,11 +4,13 @@ mod evidence;
 mod log;
 mod memory;
 
+pub(super) use evidence::last_resort;
+
 use super::mount::{reached_fact, spec};
 use super::names::{Names, REPORT};
 use super::report::report_fact;
 use super::seal::{Seal, log_is_sealed};
-use super::{Context, End, access, load, load_plan, store};
+use super::{Context, End, access, alive, load, load_plan, store};
 use crate::config::Config;
 use crate::dump::{self, DeadKernel};
 use crate::init::log::say;
@@ -27,6 +29,9 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         .ok()
         .filter(|_| context.careful);
     context.progress(0, 0);
+    if context.careful {
+        alive::still(&reached)?;
+    }
 
     let opening = Instant::now();
     let kernel = DeadKernel::open(Path::new(VMCORE_FILE), !context.careful);
