@@ -19,6 +19,8 @@ const EMULATOR: &[&str] = &[
     "qemu: fatal",
     "qemu: qemu: fatal",
 ];
+/// A line of the dead kernel's log that the capture shows on its console.
+const QUOTED: &str = "baredump: | ";
 /// How often a guest that dies by itself is tried: one in five does, on a busy machine more.
 pub const ATTEMPTS: usize = 8;
 /// Lines of a kernel that ends in an orderly way.
@@ -93,7 +95,11 @@ enum Part {
 
 /// Whether nothing useful can follow this line, so that a harness need not wait for its deadline.
 pub fn hopeless(line: &Line) -> bool {
-    has(line, EMULATOR) || line.text.contains("---[ end Kernel panic")
+    !is_quoted(line) && (has(line, EMULATOR) || line.text.contains("---[ end Kernel panic"))
+}
+
+fn is_quoted(line: &Line) -> bool {
+    line.text.contains(QUOTED)
 }
 
 /// How QEMU ended.
@@ -117,7 +123,7 @@ pub fn judge(lines: &[Line], asked: &str, end: End) -> Outcome {
     };
     let mut part = Part::Production;
     let mut ended = false;
-    for line in lines {
+    for line in lines.iter().filter(|line| !is_quoted(line)) {
         let text = &line.text;
         if has(line, EMULATOR) {
             return Outcome::Emulator(text.clone());
@@ -185,6 +191,14 @@ mod tests {
             run(&[BOOT, ASK, BOOT, RESET], End::Exited),
             Outcome::Finished
         );
+    }
+
+    #[test]
+    fn what_the_capture_quotes_is_not_its_own() {
+        let quoted = format!("[    2.0] baredump: | {DIE}");
+        let banner = format!("[    2.0] baredump: | {BOOT}");
+        let lines = [BOOT, ASK, DIE, BOOT, &banner, &quoted, RESET];
+        assert_eq!(run(&lines, End::Exited), Outcome::Finished);
     }
 
     #[test]

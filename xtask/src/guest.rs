@@ -2,12 +2,13 @@
 //!
 //! `tests/guest` is its PID 1 and says what the `guest.*` words mean; `baredumpctl image` builds the capture image.
 
+mod images;
+
 use crate::build::Binaries;
 use crate::fetch::Kernel;
-use crate::{kexec, workshop};
+use crate::workshop::{self, Job};
 use anyhow::{Context, Result, bail};
-use initramfs::cpio::Archive;
-use initramfs::modules::{self, Index, Wishes};
+use images::{capture_image, guest_image, raw_image, read};
 use qemu::disk::{Entry, Ext4};
 use qemu::outcome::{self, End};
 use qemu::vm::Event;
@@ -16,7 +17,6 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// UUID of the dump disk's file system.
@@ -64,6 +64,10 @@ pub(crate) struct Guest {
     pub(crate) disk: u64,
     /// Sizes in MiB of the drives besides it, `drive-0.raw`, …: /dev/vdb, ….
     pub(crate) drives: Vec<u64>,
+    /// The last of them is there only in the workshop: it was pulled out before the panic.
+    pub(crate) pulled: bool,
+    /// There is no panic, nothing but the workshop, which has `modules` and baredumpctl then.
+    pub(crate) only_workshop: bool,
     /// What the workshop does with disk and drives before the machine starts.
     pub(crate) before: String,
     /// What it does when the machine is done.
@@ -106,6 +110,8 @@ impl Default for Guest {
             bus: Bus::Virtio,
             disk: 1024,
             drives: Vec::new(),
+            pulled: false,
+            only_workshop: false,
             before: String::new(),
             after: String::new(),
             taken: 0,
@@ -181,7 +187,12 @@ impl Run {
 
     /// Removes the disks, which are large; what was read back stays.
     pub(crate) fn forget_disk(&self) {
-        for name in ["disk.raw", RAW, "drive-0.raw", "drive-1.raw"] {
+        let drives = (0..8).map(|number| format!("drive-{number}.raw"));
+        for name in ["disk.raw", RAW]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(drives)
+        {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -208,6 +219,9 @@ pub(crate) fn run(
     dir: &Path,
     hear: &mut dyn FnMut(&Line),
 ) -> Result<Run> {
+    if guest.only_workshop {
+        return errand(guest, kernel, binaries, accel, dir);
+    }
     let initrd = dir.join("guest.cpio");
     let capture = if let Some(image) = &guest.foreign {
         ("boot/raw.img", read(image)?)
@@ -239,8 +253,15 @@ pub(crate) fn run(
     }
     let drives = machine.drives.clone();
     if !guest.before.is_empty() {
-        let at = (dir, "before");
-        workshop::run(kernel, accel, drives.clone(), &guest.before, at)?;
+        let job = Job {
+            name: "before",
+            script: &guest.before,
+            ..Job::default()
+        };
+        workshop::run(kernel, accel, drives.clone(), dir, job)?;
+    }
+    if guest.pulled {
+        machine.drives.pop();
     }
     machine.nics.clone_from(&guest.nics);
     machine.extra.clone_from(&guest.extra);
@@ -252,11 +273,44 @@ pub(crate) fn run(
     drop(vm);
     let _ = fs::remove_file(&initrd);
     if !guest.after.is_empty() && outcome == Outcome::Finished {
-        workshop::run(kernel, accel, drives, &guest.after, (dir, "after"))?;
+        let job = Job {
+            name: "after",
+            script: &guest.after,
+            ..Job::default()
+        };
+        workshop::run(kernel, accel, drives, dir, job)?;
     }
     Ok(Run {
         outcome,
         lines,
+        dir: dir.to_path_buf(),
+        disk,
+    })
+}
+
+/// A run that is over when the workshop is done.
+fn errand(
+    guest: &Guest,
+    kernel: &Kernel,
+    binaries: &Binaries,
+    accel: Accel,
+    dir: &Path,
+) -> Result<Run> {
+    let disk = make_disk(guest, dir)?;
+    let mut drives = vec![disk.drive("crash")];
+    for (number, size) in guest.drives.iter().enumerate() {
+        drives.push(more_drive(number, *size, dir)?);
+    }
+    let job = Job {
+        name: "before",
+        script: &guest.before,
+        modules: guest.modules,
+        programs: &[&binaries.baredumpctl],
+    };
+    workshop::run(kernel, accel, drives, dir, job)?;
+    Ok(Run {
+        outcome: Outcome::Finished,
+        lines: Vec::new(),
         dir: dir.to_path_buf(),
         disk,
     })
@@ -303,105 +357,6 @@ fn follow(vm: &mut Vm, limit: Duration, hear: &mut dyn FnMut(&Line)) -> Result<E
             Event::Timeout => return Ok(End::Deadline),
         }
     }
-}
-
-/// The capture image, made by the program that users make it with.
-fn capture_image(
-    guest: &Guest,
-    kernel: &Kernel,
-    binaries: &Binaries,
-    dir: &Path,
-) -> Result<PathBuf> {
-    let kernel = guest.capture_kernel.as_ref().unwrap_or(kernel);
-    let (config, image) = (dir.join("baredump.toml"), dir.join("capture.img"));
-    fs::write(&config, &guest.config).context("cannot write the configuration")?;
-    let mut command = Command::new(&binaries.baredumpctl);
-    command.args(["image", "--no-probe", "--kernel-release", &kernel.release]);
-    for filesystem in &guest.filesystems {
-        command.arg("--filesystem").arg(filesystem);
-    }
-    command.arg("--modules-dir").arg(&kernel.modules);
-    command.arg("--kernel-config").arg(&kernel.config);
-    // An empty directory: this machine's module options are not the guest's.
-    command
-        .arg("--modprobe-dir")
-        .arg(dir.join("modprobe.d"))
-        .arg("--binary")
-        .arg(&binaries.of(kernel.arch)?.baredump);
-    command
-        .arg("--config")
-        .arg(&config)
-        .arg("--output")
-        .arg(&image);
-    for module in &guest.capture_modules {
-        command.arg("--module").arg(module);
-    }
-    qemu::run_tool(&mut command, &[0])?;
-    Ok(image)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
-/// An initramfs whose PID 1 is the guest's program, with the modules for its disks.
-fn skeleton(kernel: &Kernel, binaries: &Binaries, more: &[&str]) -> Result<Archive> {
-    let mut archive = Archive::new();
-    for dir in ["dev", "proc", "sys", "run", "tmp", "mnt"] {
-        archive.directory(dir, 0o755)?;
-    }
-    archive.file("init", 0o755, read(&binaries.of(kernel.arch)?.guest)?)?;
-    let index = Index::read(std::slice::from_ref(&kernel.modules))?;
-    let wanted: Vec<_> = ["virtio_blk"]
-        .iter()
-        .chain(more)
-        .map(|&name| name.to_owned())
-        .collect();
-    let wishes = Wishes {
-        modules: &wanted,
-        filesystems: &["ext4".to_owned()],
-        options: None,
-        config: None,
-    };
-    let mut list = String::new();
-    for module in modules::close(&index, &wishes)?.load {
-        let path = format!("lib/modules/{}.ko", module.name);
-        list.push_str(&format!("/{path}\n"));
-        archive.file(&path, 0o644, module.bytes)?;
-    }
-    archive.file("etc/guest/modules", 0o644, list.into_bytes())?;
-    Ok(archive)
-}
-
-/// The capture image that copies `/proc/vmcore` as it is.
-fn raw_image(kernel: &Kernel, binaries: &Binaries) -> Result<Vec<u8>> {
-    Ok(skeleton(kernel, binaries, &[])?.to_bytes())
-}
-
-/// The production guest's initramfs: its PID 1, the loader, kernel and capture image, and the modules for its disk.
-fn guest_image(
-    guest: &Guest,
-    kernel: &Kernel,
-    binaries: &Binaries,
-    (name, capture): (&str, Vec<u8>),
-) -> Result<Vec<u8>> {
-    let mut archive = skeleton(kernel, binaries, guest.modules)?;
-    let loader = read(&binaries.of(kernel.arch)?.baredumpctl)?;
-    archive.file("usr/sbin/baredumpctl", 0o755, loader)?;
-    if let Some(tree) = &kernel.kexec_tools {
-        for (path, bytes) in kexec::files(tree)? {
-            archive.file(&path, 0o755, bytes)?;
-        }
-    }
-    let captures = guest.capture_kernel.as_ref().unwrap_or(kernel);
-    archive.file("boot/vmlinuz", 0o644, read(&captures.vmlinuz)?)?;
-    archive.file(name, 0o600, capture)?;
-    archive.file(
-        "etc/machine-id",
-        0o444,
-        format!("{MACHINE_ID}\n").into_bytes(),
-    )?;
-    Ok(archive.to_bytes())
 }
 
 /// A disk of zeros with room for all of the memory.

@@ -54,6 +54,7 @@ const DISKS: &[Tool] = &[
     ("mkfs.vfat", "dosfstools"),
     ("lvm", "lvm2"),
     ("mdadm", "mdadm"),
+    ("cryptsetup", "cryptsetup-bin"),
 ];
 /// What `test --full` needs on top.
 const FULL: &[Tool] = &[("python3", "python3"), ("mmdebstrap", "mmdebstrap")];

@@ -21,7 +21,16 @@ const LIMIT: Duration = Duration::from_secs(90);
 const MODULES: &[&str] = &["virtio_blk", "dm_mod", "md_mod", "raid1"];
 const FILESYSTEMS: &[&str] = &["ext4", "xfs", "btrfs", "vfat"];
 /// Programs of this host that scripts may use, besides busybox.
-const PROGRAMS: &[&str] = &["lvm", "mdadm", "mkfs.ext4", "mkfs.btrfs", "btrfs", "e2fsck"];
+const PROGRAMS: &[&str] = &[
+    "lvm",
+    "mdadm",
+    "mkfs.ext4",
+    "mkfs.btrfs",
+    "btrfs",
+    "e2fsck",
+    "cryptsetup",
+    "dmsetup",
+];
 /// Runs before each script.
 const PROLOGUE: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -31,7 +40,20 @@ echo 4 > /proc/sys/kernel/printk
 while read module; do insmod $module || echo no $module; done < /modules
 ";
 
-/// Runs a script with `drives` as /dev/vda, /dev/vdb, …; it ends at the first command that fails.
+/// What is done in the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Job<'a> {
+    /// What it is called.
+    pub(crate) name: &'a str,
+    /// The commands; it ends at the first that fails.
+    pub(crate) script: &'a str,
+    /// Modules besides those for the file systems and volumes of targets.
+    pub(crate) modules: &'a [&'a str],
+    /// Programs besides those of this host.
+    pub(crate) programs: &'a [&'a Path],
+}
+
+/// Runs a script with `drives` as /dev/vda, /dev/vdb, ….
 ///
 /// # Errors
 /// When a program is missing, or the script does not come to its end.
@@ -39,11 +61,12 @@ pub(crate) fn run(
     kernel: &Kernel,
     accel: Accel,
     drives: Vec<Drive>,
-    script: &str,
-    (dir, name): (&Path, &str),
+    dir: &Path,
+    job: Job<'_>,
 ) -> Result<()> {
+    let name = job.name;
     let initrd = dir.join(format!("{name}.cpio"));
-    fs::write(&initrd, image(kernel, script)?)
+    fs::write(&initrd, image(kernel, job)?)
         .with_context(|| format!("cannot write {}", initrd.display()))?;
     let mut machine = Machine::new(&kernel.vmlinuz, accel);
     machine.initrd = Some(initrd.clone());
@@ -67,13 +90,14 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn image(kernel: &Kernel, script: &str) -> Result<Vec<u8>> {
+fn image(kernel: &Kernel, job: Job<'_>) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
     for dir in [
         "dev", "proc", "sys", "run", "tmp", "bin", "sbin", "mnt", "out",
     ] {
         archive.directory(dir, 0o755)?;
     }
+    let script = job.script;
     let init = format!("{PROLOGUE}(set -e\n{script}\necho {DONE})\nsync\npoweroff -f\n");
     archive.file("init", 0o755, init.into_bytes())?;
     archive.file("bin/busybox", 0o755, read(&qemu::find_tool("busybox")?)?)?;
@@ -82,6 +106,10 @@ fn image(kernel: &Kernel, script: &str) -> Result<Vec<u8>> {
         let path = qemu::find_tool(program)?;
         libraries.extend(linked(&path)?);
         archive.file(&format!("sbin/{program}"), 0o755, read(&path)?)?;
+    }
+    for program in job.programs {
+        let name = program.file_name().context("a program without a name")?;
+        archive.file(&format!("sbin/{}", name.display()), 0o755, read(program)?)?;
     }
     for library in libraries {
         let bytes = read(&library)?;
@@ -92,7 +120,7 @@ fn image(kernel: &Kernel, script: &str) -> Result<Vec<u8>> {
     let closed = modules::close(
         &index,
         &Wishes {
-            modules: &names(MODULES),
+            modules: &names(&[MODULES, job.modules].concat()),
             filesystems: &names(FILESYSTEMS),
             options: None,
             config: None,

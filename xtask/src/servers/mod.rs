@@ -3,6 +3,7 @@
 
 mod authority;
 pub(crate) mod check;
+pub(crate) mod fence;
 pub(crate) mod garage;
 pub(crate) mod https;
 pub(crate) mod nfs;

@@ -1,4 +1,4 @@
-//! A proxy before a server, that fails in the middle of a transfer: it stalls, or it dies.
+//! A proxy before a server, that fails in the middle of a transfer: it stalls, it dies, or it becomes very slow.
 
 use super::process::free_port;
 use anyhow::{Context, Result};
@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Stall,
     /// Connections are closed, new ones refused.
     Die,
+    /// Bytes still come through, but few.
+    Slow,
 }
 
 /// A running proxy.
@@ -38,6 +40,8 @@ struct State {
 
 /// How often threads look whether they should end.
 const LOOK: Duration = Duration::from_millis(20);
+/// Between two buffers of 16 KiB that a slow one takes from clients.
+const SLOW: Duration = Duration::from_millis(200);
 
 impl Proxy {
     /// Starts a proxy that fails when clients have sent `bytes`.
@@ -125,9 +129,13 @@ fn connect(client: &TcpStream, state: &Arc<State>) -> std::io::Result<()> {
 fn carry(mut from: &TcpStream, to: &TcpStream, state: &State, counted: bool) {
     let mut buffer = [0; 16 << 10];
     while !state.closes() {
-        if state.failed() {
-            std::thread::sleep(LOOK);
-            continue;
+        match (state.failed(), state.fault) {
+            (true, Fault::Slow) if counted => std::thread::sleep(SLOW),
+            (true, Fault::Stall | Fault::Die) => {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            _ => {}
         }
         let bytes = match from.read(&mut buffer) {
             Ok(0) => break,
@@ -135,7 +143,8 @@ fn carry(mut from: &TcpStream, to: &TcpStream, state: &State, counted: bool) {
             Err(error) if waits(error.kind()) => continue,
             Err(_) => break,
         };
-        if counted && !take(&state.left, bytes) {
+        // What a slow one still takes it carries.
+        if counted && !take(&state.left, bytes) && state.fault != Fault::Slow {
             continue;
         }
         if !send(to, &buffer[..bytes], state) {
@@ -207,6 +216,17 @@ mod tests {
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).is_err());
         let closed = client.read(&mut [0; 10]);
         assert!(matches!(closed, Ok(0)) || closed.is_err());
+    }
+
+    #[test]
+    fn the_slow_still_carry_everything() {
+        let (proxy, mut client, counter) = scene(Fault::Slow);
+        overfill(&proxy, &mut client);
+        let start = std::time::Instant::now();
+        client.write_all(&[7; 50_000]).unwrap();
+        drop(client);
+        assert_eq!(counter.join().unwrap(), 160_000);
+        assert!(start.elapsed() >= 2 * SLOW);
     }
 
     #[test]

@@ -1,26 +1,23 @@
-//! Targets on disks that are no plain ext4: other file systems, LVM, md, claimed partitions. What the capture wrote is read back
+//! Targets on disks that are no plain ext4: other file systems, LVM, md. What the capture wrote is read back
 //! with the programs of each, and judged like any dump.
 
 use super::{Bench, Scenario, Setup, all_good, finished, only_dump};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, Run};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Size of the drives besides the disk, in MiB.
 const DRIVE: u64 = 512;
-/// An id that no partition has.
-const NOBODY: &str = "00000000000000000000000000000bad";
-
-type Judge = fn(&Bench<'_>, &Kernel, &Run) -> Result<String>;
-
 /// What a capture with a target on the drives must be able to do.
 struct Disk {
     name: &'static str,
     target: &'static str,
     drives: usize,
+    /// The last drive is gone when the machine panics.
+    pulled: bool,
     modules: &'static [&'static str],
     filesystems: &'static [&'static str],
     before: &'static str,
@@ -30,11 +27,17 @@ struct Disk {
 const COPY: &str =
     "mkdir -p /out/var/crash; chmod -R go-rwx /mnt/crash/*; cp -r /mnt/crash/* /out/var/crash/";
 
+/// Metadata at the end: a member alone looks like the file system.
+const MIRROR: &str = "mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
+mkfs.ext4 -q -L mirror /dev/md0
+mdadm --stop /dev/md0";
+
 const DISKS: &[Disk] = &[
     Disk {
         name: "disk-xfs",
         target: "file:LABEL=xfsdumps:/crash",
         drives: 1,
+        pulled: false,
         modules: &[],
         filesystems: &["xfs"],
         before: "",
@@ -44,6 +47,7 @@ const DISKS: &[Disk] = &[
         name: "disk-btrfs",
         target: "file:LABEL=pool:/crash?subvol=@dumps",
         drives: 1,
+        pulled: false,
         modules: &[],
         filesystems: &["btrfs"],
         before: "mkfs.btrfs -q -L pool /dev/vdb; mount -t btrfs /dev/vdb /mnt; btrfs subvolume create /mnt/@dumps; umount /mnt",
@@ -53,6 +57,7 @@ const DISKS: &[Disk] = &[
         name: "disk-vfat",
         target: "file:LABEL=FATDUMPS:/crash",
         drives: 1,
+        pulled: false,
         modules: &[],
         filesystems: &["vfat"],
         before: "",
@@ -62,6 +67,7 @@ const DISKS: &[Disk] = &[
         name: "disk-lvm",
         target: "file:/dev/vg-0/crash:/crash",
         drives: 2,
+        pulled: false,
         modules: &["dm_mod"],
         filesystems: &["ext4"],
         // Three segments on two physical volumes: the second volume lies between.
@@ -80,12 +86,10 @@ lvm vgchange -an vg-0",
         name: "disk-md",
         target: "file:LABEL=mirror:/crash",
         drives: 2,
+        pulled: false,
         modules: &["md_mod", "raid1"],
         filesystems: &["ext4"],
-        // Metadata at the end: a member alone looks like the file system.
-        before: "mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
-mkfs.ext4 -q -L mirror /dev/md0
-mdadm --stop /dev/md0",
+        before: MIRROR,
         after: "mdadm --examine /dev/vdb /dev/vdc
 test $(mdadm --examine /dev/vdb /dev/vdc | grep -c 'State : clean') = 2
 test $(mdadm --examine /dev/vdb /dev/vdc | grep -c 'Array State : AA') = 2
@@ -96,16 +100,36 @@ while [ $(cat /sys/block/md0/md/sync_action) != idle ]; do sleep 0.2; done
 test $(cat /sys/block/md0/md/mismatch_cnt) = 0
 e2fsck -fn /dev/md0; mount -t ext4 /dev/md0 /mnt",
     },
+    Disk {
+        name: "disk-md-degraded",
+        target: "file:LABEL=mirror:/crash",
+        drives: 2,
+        pulled: true,
+        modules: &["md_mod", "raid1"],
+        filesystems: &["ext4"],
+        before: MIRROR,
+        // What the missing member holds is old, which must be seen when it is back: it is made like the other one, not the other way round.
+        after: "mdadm --examine /dev/vdb /dev/vdc
+events() { mdadm --examine $1 | sed -n 's/ *Events : //p'; }
+test $(events /dev/vdb) -gt $(($(events /dev/vdc) + 1))
+mdadm --examine /dev/vdb | grep 'Array State : A\\.'
+mdadm --examine /dev/vdb | grep 'State : clean'
+mdadm --assemble --run /dev/md0 /dev/vdb /dev/vdc
+cat /proc/mdstat
+test -e /sys/block/md0/md/dev-vdc || mdadm /dev/md0 --re-add /dev/vdc
+while [ $(cat /sys/block/md0/md/sync_action) != idle ] || [ $(cat /sys/block/md0/md/degraded) != 0 ]; do sleep 0.2; done
+echo check > /sys/block/md0/md/sync_action
+while [ $(cat /sys/block/md0/md/sync_action) != idle ]; do sleep 0.2; done
+test $(cat /sys/block/md0/md/mismatch_cnt) = 0
+e2fsck -fn /dev/md0; mount -t ext4 /dev/md0 /mnt",
+    },
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    let mut all: Vec<_> = DISKS.iter().map(scenario).collect();
-    all.push(raw("disk-raw", true, recovered));
-    all.push(raw("disk-unclaimed", false, untouched));
-    all
+    DISKS.iter().map(scenario).collect()
 }
 
-fn guest(target: &str) -> Guest {
+pub(super) fn guest(target: &str) -> Guest {
     Guest {
         memory: 768,
         words: "guest.workload=0".into(),
@@ -117,6 +141,7 @@ fn guest(target: &str) -> Guest {
 fn scenario(disk: &'static Disk) -> Scenario {
     let mut guest = guest(disk.target);
     guest.drives = vec![DRIVE; disk.drives];
+    guest.pulled = disk.pulled;
     guest.filesystems = disk.filesystems.iter().map(ToString::to_string).collect();
     let modules = disk.modules.iter().map(ToString::to_string);
     guest.capture_modules.extend(modules);
@@ -145,7 +170,7 @@ fn scenario(disk: &'static Disk) -> Scenario {
 
 /// Makes a file system on the first drive.
 fn made(dir: &Path, mkfs: &[&str]) -> Result<super::Servers> {
-    let file = drive(dir)?;
+    let file = drive(dir, 0, DRIVE)?;
     if let [program, options @ ..] = mkfs {
         let mut command = Command::new(qemu::find_tool(program)?);
         qemu::run_tool(command.args(options).arg(&file), &[0])?;
@@ -153,11 +178,11 @@ fn made(dir: &Path, mkfs: &[&str]) -> Result<super::Servers> {
     Ok(Vec::new())
 }
 
-/// The first drive, made empty.
-fn drive(dir: &Path) -> Result<PathBuf> {
-    let file = dir.join("drive-0.raw");
+/// A drive of some MiB, made empty.
+pub(super) fn drive(dir: &Path, number: usize, size: u64) -> Result<PathBuf> {
+    let file = dir.join(format!("drive-{number}.raw"));
     fs::File::create(&file)
-        .and_then(|made| made.set_len(DRIVE << 20))
+        .and_then(|made| made.set_len(size << 20))
         .with_context(|| format!("cannot make {}", file.display()))?;
     Ok(file)
 }
@@ -176,64 +201,4 @@ fn copied(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
         "complete dump on /dev/{}",
         device.unwrap_or_default()
     ))
-}
-
-fn raw(name: &'static str, claimed: bool, judge: Judge) -> Scenario {
-    let mut guest = guest("dmesg:");
-    guest.drives = vec![DRIVE];
-    guest.filesystems = Vec::new();
-    let setup: Box<Setup> = Box::new(move |_, dir, guest| {
-        let file = drive(dir)?;
-        let id = if claimed {
-            initramfs::claim::claim(&file, false)?.id
-        } else {
-            NOBODY.into()
-        };
-        guest.config = format!("targets = [\"raw:/dev/vdb?id={id}\"]\n");
-        Ok(Vec::new())
-    });
-    Scenario {
-        name,
-        series: MAIN_SERIES,
-        guest,
-        setup: Some(setup),
-        judge,
-    }
-}
-
-/// The dump is taken from the partition once, and judged like any other.
-fn recovered(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
-    finished(run)?;
-    let (device, out) = (run.dir.join("drive-0.raw"), run.dir.join("recovered"));
-    let recover = |codes: &[i32]| {
-        let mut command = Command::new(&bench.judges.binaries.baredump);
-        qemu::run_tool(command.arg("recover").arg(&device).arg(&out), codes)
-    };
-    recover(&[0])?;
-    let again = recover(&[2])?;
-    let said = String::from_utf8_lossy(&again.stderr).into_owned();
-    if !said.contains("taken already") {
-        bail!("a second recover says {said}");
-    }
-    let dump = fs::read_dir(&out)?
-        .flatten()
-        .next()
-        .context("no directory was recovered")?;
-    all_good(bench, &dump.path(), kernel)?;
-    Ok("complete dump recovered from the claimed partition".into())
-}
-
-/// Not a byte of a partition that nobody claimed is written, and the console says why.
-fn untouched(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
-    finished(run)?;
-    let bytes = fs::read(run.dir.join("drive-0.raw"))?;
-    if bytes.iter().any(|&byte| byte != 0) {
-        bail!("an unclaimed partition was written to");
-    }
-    let said = run
-        .lines
-        .iter()
-        .find(|line| line.text.contains("was never claimed"));
-    said.map(|line| line.text.clone())
-        .context("the console does not say that the partition was never claimed")
 }

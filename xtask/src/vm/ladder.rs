@@ -10,7 +10,7 @@ use crate::servers::nfs::{EXPORT, Nfs};
 use crate::servers::proxy::{Fault, Proxy};
 use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::servers::{HOST4, free_port};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use qemu::Disk;
 use qemu::disk::Ext4;
 use serde_json::Value;
@@ -54,6 +54,13 @@ impl First {
 
 type Make = fn(&Path, &mut Guest, &mut Servers) -> Result<First>;
 
+/// How long the first target may have been at work in all, where it has a deadline of its own, in milliseconds.
+const OWN: &[(&str, u64)] = &[("ladder-deadline", 10_000)];
+/// What a step may take longer than its time: a child that is killed has 2 s to go.
+const GRACE: u64 = 3_000;
+/// What the report of a target may take that does not answer any more, in milliseconds.
+const REPORT: u64 = 6_000;
+
 /// Scenario, the step that must fail (any when it is empty), a word of its reason, and what makes it fail.
 const RUNGS: &[(&str, &str, &str, Make)] = &[
     ("ladder-no-device", "mount", NO_NODE, no_device),
@@ -66,6 +73,7 @@ const RUNGS: &[(&str, &str, &str, Make)] = &[
     ("ladder-refused", "mount", "refuse", refused),
     ("ladder-stalls", "capture", "", stalls),
     ("ladder-dies", "capture", "", dies),
+    ("ladder-deadline", "capture", "not done after", slow),
     ("ladder-host-key", "", "key", wrong_host_key),
     ("ladder-client-key", "", "", wrong_key),
 ];
@@ -177,6 +185,24 @@ fn faulty(dir: &Path, servers: &mut Servers, fault: Fault) -> Result<First> {
     Ok(First::new(target, &[DHCP]))
 }
 
+/// SFTP that takes so few bytes that only the target's own deadline ends it: there is always some progress.
+fn slow(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
+    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, ssh.port), Fault::Slow, SENT)?;
+    let mut first = First::new(
+        format!(
+            "sftp://{USER}@{HOST4}:{}{}?deadline=10s",
+            proxy.port, ssh.path
+        ),
+        &[DHCP],
+    );
+    first.keys =
+        file_key("ssh_key", &ssh.key())? + &file_key("ssh_known_hosts", &ssh.known_hosts(HOST4)?)?;
+    servers.push(Box::new(proxy));
+    servers.push(Box::new(ssh));
+    Ok(first)
+}
+
 /// An SSH server that shows another key than the pinned one.
 fn wrong_host_key(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
     let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
@@ -209,8 +235,38 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     all_good(bench, &dump, kernel)?;
     keep_secrets(run, &dump)?;
     let rung = RUNGS.iter().find(|(name, ..)| run.dir.ends_with(name));
-    let (_, step, word, _) = rung.context("no such rung")?;
-    reason(&read_report(&dump)?, step, word)
+    let (name, step, word, _) = rung.context("no such rung")?;
+    let report = read_report(&dump)?;
+    if let Some((_, own)) = OWN.iter().find(|(other, _)| other == name) {
+        let spent = spent(&report, &["network", "mount", "capture"]);
+        ensure!(
+            (*own..own + GRACE).contains(&spent),
+            "the first target had {own} ms and took {spent}"
+        );
+    }
+    let spent = spent(&report, &["report"]);
+    ensure!(
+        spent < REPORT,
+        "the report of the first target took {spent} ms"
+    );
+    reason(&report, step, word)
+}
+
+/// Milliseconds that steps of the first target took together.
+fn spent(report: &Value, steps: &[&str]) -> u64 {
+    let attempts = report.pointer("/attempts").and_then(Value::as_array);
+    let ours = |attempt: &&Value| {
+        let step = attempt.get("step").and_then(Value::as_str);
+        attempt.get("target").and_then(Value::as_u64) == Some(1)
+            && step.is_some_and(|step| steps.contains(&step))
+    };
+    let ms = |attempt: &Value| attempt.get("ms").and_then(Value::as_u64);
+    attempts
+        .into_iter()
+        .flatten()
+        .filter(ours)
+        .filter_map(ms)
+        .sum()
 }
 
 /// Why the first target was left, as the report has it.
@@ -248,9 +304,12 @@ mod tests {
     #[test]
     fn reasons_in_a_report() {
         let report = serde_json::json!({"attempts": [
-            {"step": "mount", "target": 1, "result": "failed", "reason": "10.0.2.2:7 refuses"},
-            {"step": "mount", "target": 2, "result": "ok", "reason": null},
+            {"step": "mount", "target": 1, "result": "failed", "reason": "10.0.2.2:7 refuses", "ms": 7},
+            {"step": "report", "target": 1, "result": "ok", "reason": null, "ms": 2},
+            {"step": "mount", "target": 2, "result": "ok", "reason": null, "ms": 90},
         ]});
+        assert_eq!(spent(&report, &["mount", "capture"]), 7);
+        assert_eq!(spent(&report, &["report"]), 2);
         assert_eq!(
             reason(&report, "mount", "refuse").unwrap(),
             "mount failed: 10.0.2.2:7 refuses"

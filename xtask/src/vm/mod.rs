@@ -7,10 +7,14 @@ mod ladder;
 mod net;
 pub(crate) mod own;
 mod panic;
+mod raw;
 pub(crate) mod reach;
+mod refused;
 pub(crate) use reach::arrived;
 mod sentinels;
 mod target;
+mod told;
+mod wwid;
 
 use crate::check::{Form, Judges, Verdict};
 use crate::fetch::Kernel;
@@ -82,9 +86,13 @@ pub(crate) fn scenarios(full: bool) -> Vec<Scenario> {
         fault::scenarios(),
         target::scenarios(),
         disk::scenarios(),
+        raw::scenarios(),
+        wwid::scenarios(),
+        refused::scenarios(),
         harness::scenarios(),
         net::scenarios(full),
         ladder::scenarios(),
+        told::scenarios(),
     ]
     .into_iter()
     .flatten()
