@@ -123,7 +123,15 @@ impl Ssh {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn known_hosts(&self, host: &str) -> Result<PathBuf> {
-        self.pin(host, "known_hosts", "host")
+        self.pin((host, self.port), "known_hosts", "host")
+    }
+
+    /// The same for who gets there by another port.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn known_behind(&self, host: &str, port: u16) -> Result<PathBuf> {
+        self.pin((host, port), "known_hosts", "host")
     }
 
     /// A `known_hosts` with another key.
@@ -131,12 +139,12 @@ impl Ssh {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn wrong_hosts(&self, host: &str) -> Result<PathBuf> {
-        self.pin(host, "wrong_hosts", "other")
+        self.pin((host, self.port), "wrong_hosts", "other")
     }
 
-    fn pin(&self, host: &str, name: &str, key: &str) -> Result<PathBuf> {
+    fn pin(&self, (host, port): (&str, u16), name: &str, key: &str) -> Result<PathBuf> {
         let key = read(&self.dir.join(key).with_extension("pub"))?;
-        let text = format!("[{host}]:{} {key}", self.port);
+        let text = format!("[{host}]:{port} {key}");
         let file = self.dir.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)

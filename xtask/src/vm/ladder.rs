@@ -196,8 +196,8 @@ fn slow(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
         ),
         &[DHCP],
     );
-    first.keys =
-        file_key("ssh_key", &ssh.key())? + &file_key("ssh_known_hosts", &ssh.known_hosts(HOST4)?)?;
+    let known = ssh.known_behind(HOST4, proxy.port)?;
+    first.keys = file_key("ssh_key", &ssh.key())? + &file_key("ssh_known_hosts", &known)?;
     servers.push(Box::new(proxy));
     servers.push(Box::new(ssh));
     Ok(first)

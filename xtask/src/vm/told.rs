@@ -111,7 +111,7 @@ fn last_resort(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
         "a dump on a disk that is no target"
     );
     let lines = framed(run)?.len();
-    for word in [ABSENT, "/export", "result=failed"] {
+    for word in [ABSENT, "no connection to port", "result=failed"] {
         find(run, word)?;
     }
     let datagrams = patient(run)?;
