@@ -6,7 +6,6 @@ use super::{Bench, Scenario, Servers, all_good, finished, only_dump};
 use crate::check::{files, log_file, read_report, report};
 use crate::fetch::{Kernel, MAIN_SERIES};
 use crate::guest::{Guest, LABEL, PANIC, Run};
-use crate::lab::Lab;
 use crate::servers::fence::{Fence, heard};
 use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::servers::{HOST4, free_port};
@@ -52,7 +51,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A disk, a server and the console, all of which want to know.
-fn three(_: &Lab, dir: &Path, guest: &mut Guest) -> Result<Servers> {
+fn three(_: &Bench<'_>, dir: &Path, guest: &mut Guest) -> Result<Servers> {
     let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
     let targets = [
         format!("file:LABEL={LABEL}:/var/crash"),
@@ -66,7 +65,7 @@ fn three(_: &Lab, dir: &Path, guest: &mut Guest) -> Result<Servers> {
 }
 
 /// No target that works, and a cluster that must be patient for as long as they are tried.
-fn none(_: &Lab, dir: &Path, guest: &mut Guest) -> Result<Servers> {
+fn none(_: &Bench<'_>, dir: &Path, guest: &mut Guest) -> Result<Servers> {
     let fence = Fence::start(dir)?;
     let targets = [
         format!("file:UUID={ABSENT}:/var/crash"),
