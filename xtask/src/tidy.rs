@@ -39,7 +39,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<()> {
     step("rules of the source tree");
     let files = cmd!(
         sh,
-        "git ls-files --cached --others --exclude-standard -- *.rs :!vendor"
+        "git ls-files --cached --others --exclude-standard -- *.rs :!dumper/vendor"
     )
     .quiet()
     .read()?;
