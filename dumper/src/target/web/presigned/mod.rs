@@ -25,7 +25,6 @@ use crate::target::file::TargetError;
 use crate::target::place::{Manners, Part, Pending, Place};
 use crate::target::reached::Access;
 use crate::target::spec::{Kind, TargetSpec};
-use ends::Ends as End;
 use ledger::Ledger;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,7 +37,7 @@ pub use make::{Wish, make};
 /// The file of the image.
 pub(super) const FILE: &str = "presigned";
 const REPORT: &str = "report.json";
-/// Bytes of what the report should say.
+/// Remarks that are kept.
 const MOST_REMARKS: usize = 16;
 
 /// What a set of URLs is good for.
@@ -108,7 +107,7 @@ pub(super) struct PresignedPlace {
 struct State {
     client: Client,
     ledger: Ledger,
-    /// The time as we have it, until a server says another.
+    /// The later of our clock and the time when the image was built, until the server says another.
     now: i64,
     remarks: Vec<String>,
 }
@@ -243,7 +242,7 @@ impl State {
 }
 
 /// What a person should know of a refusal: keys are of no use here.
-fn refusal(name: &str, failure: &Failure, ends: End, now: i64) -> String {
+fn refusal(name: &str, failure: &Failure, ends: Ends, now: i64) -> String {
     let Failure::Status {
         status: status @ (400 | 401 | 403),
         code,

@@ -59,7 +59,7 @@ impl<'a> Site<'a> {
         let plain = dir.is_empty() || !dir.split('/').any(odd);
         let below = join(dir, "").starts_with(&join(self.prefix, ""));
         if !plain || dir.chars().any(char::is_control) || !below {
-            return Err(format!("is not below {} in the bucket", self.prefix));
+            return Err(format!("is not below /{} in the bucket", self.prefix));
         }
         Ok(dir.to_owned())
     }

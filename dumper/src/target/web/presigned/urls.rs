@@ -275,8 +275,8 @@ mod tests {
                 "line 1 (report.json) ",
             ),
             (url("https://h:9000/other/p", "report.json"), "bucket b"),
-            (url("https://b.h:9000/other", "report.json"), "below p"),
-            (url("https://h:9000/b/pp", "report.json"), "below p"),
+            (url("https://b.h:9000/other", "report.json"), "below /p"),
+            (url("https://h:9000/b/pp", "report.json"), "below /p"),
             (
                 url("https://h:9000/b/p/../x", "report.json"),
                 "line 1 (report.json) ",
