@@ -120,9 +120,8 @@ fn lean(sh: &Shell, lab: &Lab) -> Result<()> {
     let stripped = initramfs::strip::strip(whole);
     if stripped.len() > MOST {
         bail!(
-            "baredump has {} bytes, and may have {MOST}: see what made it grow (nm --size-sort of {})",
-            stripped.len(),
-            dir.join(&path).display()
+            "baredump has {} bytes, and may have {MOST}: see what made it grow (nm --size-sort of a build with -C strip=none)",
+            stripped.len()
         );
     }
     let to = lab.target.join(&path);
