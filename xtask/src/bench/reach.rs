@@ -15,6 +15,7 @@ use crate::guest::{self, Guest, Run};
 use crate::lab::{Lab, say, step};
 use crate::servers::HOST4;
 use crate::servers::nfs::Nfs;
+use crate::servers::proxy::{Fault, Proxy};
 use crate::servers::ssh::{Key, Service, Ssh};
 use crate::setup::Need;
 use crate::vm::{self, reach};
@@ -24,9 +25,11 @@ use foreign::Foreign;
 use qemu::outcome::ATTEMPTS;
 use qemu::{Accel, Nic, Outcome};
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr};
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use xshell::Shell;
 
 /// Panics of each kind, when nothing else is said.
@@ -35,6 +38,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// What `bench --reach` aims at.
 const SSH_LEAST: f64 = 1.5;
 const NFS_LEAST: f64 = 0.8;
+/// Makes a link of about 40 Mbit/s: less than what an emulated processor compresses, as a fast one is quicker than most networks.
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// What all runs share.
 struct Case<'a> {
@@ -78,13 +83,17 @@ pub(super) fn run(sh: &Shell, lab: &Lab, runs: usize) -> Result<()> {
         case.accel.name()
     ));
     let none = || [Vec::new(), Vec::new()];
-    let (mut ssh, mut nfs, mut raw) = (none(), none(), none());
+    let (mut ssh, mut nfs, mut raw, mut link) = (none(), none(), none(), none());
     for _ in 0..runs {
         ssh[0].push(case.sftp()?.megabytes());
         ssh[1].push(case.makedumpfile()?.megabytes());
-        for (compress, rates) in [("zstd", &mut nfs), ("none", &mut raw)] {
-            let ours = case.nfs(compress)?;
-            rates[1].push(case.dd(ours.bytes)?.megabytes());
+        for (compress, pause, rates) in [
+            ("zstd", None, &mut nfs),
+            ("none", None, &mut raw),
+            ("zstd", Some(PAUSE), &mut link),
+        ] {
+            let ours = case.nfs(compress, pause)?;
+            rates[1].push(case.dd(ours.bytes, pause)?.megabytes());
             rates[0].push(ours.megabytes());
         }
     }
@@ -99,6 +108,11 @@ pub(super) fn run(sh: &Shell, lab: &Lab, runs: usize) -> Result<()> {
         NFS_LEAST,
     );
     print("NFS, the same with uncompressed pages", &raw, NFS_LEAST);
+    print(
+        "NFS, compressed, over a link slower than compression",
+        &link,
+        NFS_LEAST,
+    );
     Ok(())
 }
 
@@ -134,7 +148,7 @@ impl Case<'_> {
     /// Boots and panics, again when the emulator killed the guest.
     fn panic(
         &self,
-        make: impl Fn(&Path) -> Result<(Guest, Box<dyn std::any::Any>)>,
+        make: impl Fn(&Path) -> Result<(Guest, Box<dyn Any>)>,
     ) -> Result<(Run, PathBuf)> {
         for attempt in 1.. {
             let dir = self.lab.fresh("runs/bench")?;
@@ -175,12 +189,13 @@ impl Case<'_> {
         })
     }
 
-    fn nfs(&self, compress: &str) -> Result<Rate> {
+    fn nfs(&self, compress: &str, pause: Option<Duration>) -> Result<Rate> {
         let (_, dir) = self.panic(|dir| {
-            let (config, server) = reach::nfs(dir)?;
+            let (port, servers) = nfs(dir, pause)?;
+            let config = reach::nfs_config(port)?;
             Ok((
                 self.with(format!("{config}compress = {compress:?}\n")),
-                server,
+                servers,
             ))
         })?;
         let report = complete_report(&dir.join(reach::NFS_DUMPS))?;
@@ -210,7 +225,7 @@ impl Case<'_> {
                 foreign: Some(image),
                 ..self.guest()
             };
-            Ok((guest, Box::new(server) as Box<dyn std::any::Any>))
+            Ok((guest, Box::new(server) as Box<dyn Any>))
         })?;
         let dump = dir.join("ssh/dumps/vmcore.flat");
         let info = qemu::run_tool(
@@ -227,22 +242,33 @@ impl Case<'_> {
         })
     }
 
-    fn dd(&self, bytes: f64) -> Result<Rate> {
+    fn dd(&self, bytes: f64, pause: Option<Duration>) -> Result<Rate> {
         let (run, _) = self.panic(|dir| {
-            let server = Nfs::version4(dir, LOOPBACK)?;
+            let (port, servers) = nfs(dir, pause)?;
             let image = dir.join("foreign.img");
-            self.foreign.dd(&image, server.port, bytes)?;
+            self.foreign.dd(&image, port, bytes)?;
             let guest = Guest {
                 foreign: Some(image),
                 ..self.guest()
             };
-            Ok((guest, Box::new(server) as Box<dyn std::any::Any>))
+            Ok((guest, servers))
         })?;
         Ok(Rate {
             bytes,
             seconds: foreign::seconds(&run)?,
         })
     }
+}
+
+/// An NFS server, behind a link with a pause after each 16 KiB when there is one, and its port.
+fn nfs(dir: &Path, pause: Option<Duration>) -> Result<(u16, Box<dyn Any>)> {
+    let server = Nfs::version4(dir, LOOPBACK)?;
+    let Some(pause) = pause else {
+        return Ok((server.port, Box::new(server)));
+    };
+    let address = SocketAddr::new(LOOPBACK, server.port);
+    let link = Proxy::start(address, Fault::Slow(pause), 0)?;
+    Ok((link.port, Box::new((link, server))))
 }
 
 /// The report of the one dump below a directory, which must be complete.

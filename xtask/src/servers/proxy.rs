@@ -16,8 +16,8 @@ pub(crate) enum Fault {
     Stall,
     /// Connections are closed, new ones refused.
     Die,
-    /// Bytes still come through, but few.
-    Slow,
+    /// Bytes still come through, 16 KiB and then a pause.
+    Slow(Duration),
 }
 
 /// A running proxy.
@@ -40,8 +40,6 @@ struct State {
 
 /// How often threads look whether they should end.
 const LOOK: Duration = Duration::from_millis(20);
-/// Between two buffers of 16 KiB that a slow one takes from clients.
-const SLOW: Duration = Duration::from_millis(200);
 
 impl Proxy {
     /// Starts a proxy that fails when clients have sent `bytes`.
@@ -130,7 +128,7 @@ fn carry(mut from: &TcpStream, to: &TcpStream, state: &State, counted: bool) {
     let mut buffer = [0; 16 << 10];
     while !state.closes() {
         match (state.failed(), state.fault) {
-            (true, Fault::Slow) if counted => std::thread::sleep(SLOW),
+            (true, Fault::Slow(pause)) if counted => std::thread::sleep(pause),
             (true, Fault::Stall | Fault::Die) => {
                 std::thread::sleep(LOOK);
                 continue;
@@ -144,7 +142,7 @@ fn carry(mut from: &TcpStream, to: &TcpStream, state: &State, counted: bool) {
             Err(_) => break,
         };
         // What a slow one still takes it carries.
-        if counted && !take(&state.left, bytes) && state.fault != Fault::Slow {
+        if counted && !take(&state.left, bytes) && !matches!(state.fault, Fault::Slow(_)) {
             continue;
         }
         if !send(to, &buffer[..bytes], state) {
@@ -186,6 +184,8 @@ fn waits(kind: ErrorKind) -> bool {
 mod tests {
     use super::*;
 
+    const SLOW: Duration = Duration::from_millis(200);
+
     /// A server that counts what it gets, a proxy before it, and a client.
     fn scene(fault: Fault) -> (Proxy, TcpStream, JoinHandle<u64>) {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_slow_still_carry_everything() {
-        let (proxy, mut client, counter) = scene(Fault::Slow);
+        let (proxy, mut client, counter) = scene(Fault::Slow(SLOW));
         overfill(&proxy, &mut client);
         let start = std::time::Instant::now();
         client.write_all(&[7; 50_000]).unwrap();

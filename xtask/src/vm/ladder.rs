@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A UUID that no disk has.
@@ -29,6 +30,8 @@ const NO_NODE: &str = "/dev/vdq";
 const NOBODY: &str = "10.0.2.99";
 /// What clients may send before their server fails: more than the log, less than the dump.
 const SENT: u64 = 3 << 20;
+/// After each 16 KiB that a slow server takes.
+const SLOW: Duration = Duration::from_millis(200);
 /// All waiting is short here, and the whole capture must end in its time.
 const LIMITS: &str =
     "device_timeout = \"4s\"\nnetwork_timeout = \"6s\"\nstall = \"8s\"\ndeadline = \"90s\"\n";
@@ -188,7 +191,7 @@ fn faulty(dir: &Path, servers: &mut Servers, fault: Fault) -> Result<First> {
 /// SFTP that takes so few bytes that only the target's own deadline ends it: there is always some progress.
 fn slow(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
     let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
-    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, ssh.port), Fault::Slow, SENT)?;
+    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, ssh.port), Fault::Slow(SLOW), SENT)?;
     let mut first = First::new(
         format!(
             "sftp://{USER}@{HOST4}:{}{}?deadline=10s",

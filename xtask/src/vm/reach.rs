@@ -58,8 +58,13 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// An NFS 4.2 server on this host, and the configuration that leads to it.
 pub(crate) fn nfs(dir: &Path) -> Result<(String, Box<dyn Any>)> {
     let server = Nfs::version4(dir, LOOPBACK)?;
-    let target = format!("nfs://{HOST4}:{}{EXPORT}?vers=4.2", server.port);
-    Ok((config(&[target], &[STATIC])?, Box::new(server)))
+    Ok((nfs_config(server.port)?, Box::new(server)))
+}
+
+/// The configuration that leads to an NFS 4.2 server of this host.
+pub(crate) fn nfs_config(port: u16) -> Result<String> {
+    let target = format!("nfs://{HOST4}:{port}{EXPORT}?vers=4.2");
+    config(&[target], &[STATIC])
 }
 
 /// An SFTP server on this host, and the configuration that leads to it.
