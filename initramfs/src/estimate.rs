@@ -125,8 +125,8 @@ const BUFFERS: &[Buffers] = &[
     allowance("ena", 8),
     allowance("btrfs", 4),
     allowance("xfs", 3),
-    measured("nfsv3", 8),
-    measured("nfsv4", 8),
+    measured("nfsv3", 1),
+    measured("nfsv4", 1),
     measured(SSH, 2),
     measured(WEB, 7),
 ];

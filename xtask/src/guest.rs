@@ -196,6 +196,26 @@ impl Run {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
+
+    /// Removes whatever is large: disks and dumps. Logs, reports and configurations stay.
+    pub(crate) fn forget_dumps(&self) {
+        forget_large(&self.dir);
+    }
+}
+
+/// Larger files are dumps, or what they were in.
+const LARGE: u64 = 4 << 20;
+
+fn forget_large(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => forget_large(&entry.path()),
+            Ok(metadata) if metadata.len() > LARGE => {
+                let _ = fs::remove_file(entry.path());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Dumps hold secrets: nobody but root may look.

@@ -16,6 +16,9 @@ use xshell::{Shell, cmd};
 /// A fetched kernel of a series, with its accelerator.
 type Machine = (&'static str, Kernel, Accel);
 
+/// The most that the target directory holds while the checks run, in bytes: a third of it what cargo makes, half of it vmcores and their dumps.
+const ROOM: u64 = 9_500_000_000;
+
 /// Runs all checks; with `names` only the virtual machines whose name contains one of them.
 ///
 /// # Errors
@@ -47,6 +50,7 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
     }
     let mut summary = Summary::default();
     if names.is_empty() {
+        lab.has_room(ROOM)?;
         offline(sh, lab, full, &mut summary);
     }
     if !checks.is_empty() {

@@ -141,6 +141,9 @@ fn one(bench: &Bench<'_>, scenario: &Scenario) -> Row {
             Ok((kernel, run)) => {
                 let verdict = (scenario.judge)(bench, kernel, &run);
                 run.forget_disk();
+                if verdict.is_ok() {
+                    run.forget_dumps();
+                }
                 if verdict.is_ok() || runs == ATTEMPTS || !run.outcome.repeatable() {
                     break verdict;
                 }
