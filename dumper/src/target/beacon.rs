@@ -3,7 +3,7 @@
 //! RFC 5424 messages, over UDP one for each datagram (RFC 5426), over TCP with octet counting (RFC 6587, 3.4.1).
 
 use super::file::TargetError;
-use super::name::utc;
+use super::name::rfc3339;
 use super::spec::Transport;
 use crate::net;
 use std::io::{self, Write};
@@ -131,7 +131,7 @@ fn message(severity: u8, now: i64, host: &str, text: &str) -> String {
         .take(255)
         .collect();
     let host = if host.is_empty() { "-".into() } else { host };
-    let mut message = format!("<{severity}>1 {} {host} baredump - - - ", timestamp(now));
+    let mut message = format!("<{severity}>1 {} {host} baredump - - - ", rfc3339(now));
     for c in text.chars() {
         if message.len() + c.len_utf8() > LONGEST {
             break;
@@ -139,21 +139,6 @@ fn message(severity: u8, now: i64, host: &str, text: &str) -> String {
         message.push(if c.is_control() { ' ' } else { c });
     }
     message
-}
-
-/// RFC 3339 of the time in a directory's name.
-fn timestamp(seconds: i64) -> String {
-    let compact = utc(seconds);
-    let part = |from: usize, to: usize| compact.get(from..to).unwrap_or_default().to_owned();
-    format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(0, 4),
-        part(4, 6),
-        part(6, 8),
-        part(9, 11),
-        part(11, 13),
-        part(13, 15)
-    )
 }
 
 #[cfg(test)]

@@ -60,6 +60,21 @@ fn now() -> i64 {
         .unwrap_or(0)
 }
 
+/// RFC 3339 of a number of seconds since 1970.
+pub(super) fn rfc3339(seconds: i64) -> String {
+    let compact = utc(seconds);
+    let part = |from: usize, to: usize| compact.get(from..to).unwrap_or_default();
+    format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        part(0, 4),
+        part(4, 6),
+        part(6, 8),
+        part(9, 11),
+        part(11, 13),
+        part(13, 15)
+    )
+}
+
 /// `yyyymmddThhmmssZ` of a number of seconds since 1970 (proleptic Gregorian calendar, days counted from 0000-03-01).
 pub fn utc(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));

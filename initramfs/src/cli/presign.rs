@@ -80,14 +80,11 @@ fn time(text: &str) -> Result<u32, String> {
         Some(days) => words::seconds(&format!("{days}h")).and_then(|hours| hours.checked_mul(24)),
         None => words::seconds(text),
     };
-    let seconds = seconds.filter(|seconds| *seconds <= WEEK);
+    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
     seconds
-        .and_then(|seconds| u32::try_from(seconds).ok())
+        .filter(|seconds| *seconds <= web::LONGEST)
         .ok_or_else(|| "a time of at most 7d is needed: a number with s, m, h or d".into())
 }
-
-/// Seven days, in seconds.
-const WEEK: u64 = 7 * 24 * 3600;
 
 /// A number of bytes with M, G or T.
 fn size(text: &str) -> Result<u64, String> {

@@ -20,6 +20,7 @@ use super::protocol::LINE_MAX;
 use crate::config::Config;
 use crate::report::{Status, cut};
 use crate::sys::process::report_pipe;
+use crate::target::TargetSpec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -52,6 +53,14 @@ const STEPS: &[(&str, StepFn)] = &[
     ("tail", tail::run),
     ("finish", finish::run),
 ];
+
+/// Target number `number`, from 1.
+fn spec(targets: &[TargetSpec], number: u8) -> Result<&TargetSpec, String> {
+    let index = usize::from(number).checked_sub(1);
+    index
+        .and_then(|i| targets.get(i))
+        .ok_or_else(|| format!("there is no target {number}"))
+}
 
 /// What a step knows of itself, and its way to PID 1.
 struct Context {

@@ -1,6 +1,6 @@
 //! Finds a target: its device, which is mounted where it has a file system, or its server.
 
-use super::{Context, End, Plan, RUN, load_plan, network, store};
+use super::{Context, End, Plan, RUN, load_plan, network, spec, store};
 use crate::init::log::say;
 use crate::net::{self, NetError};
 use crate::target::{
@@ -131,12 +131,4 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The fact that says how a target was reached.
 pub(super) fn reached_fact(target: u8) -> String {
     format!("mount-{target}")
-}
-
-/// Target number `number`, from 1.
-pub(super) fn spec(targets: &[TargetSpec], number: u8) -> Result<&TargetSpec, String> {
-    let index = usize::from(number).checked_sub(1);
-    index
-        .and_then(|i| targets.get(i))
-        .ok_or_else(|| format!("there is no target {number}"))
 }

@@ -1,7 +1,6 @@
 //! Brings up what leads to one target, or to the hosts that want to hear of the crash.
 
-use super::mount::spec;
-use super::{Context, End, Plan, load, load_plan, store};
+use super::{Context, End, Plan, load, load_plan, spec, store};
 use crate::init::log::say;
 use crate::net::{self, Up};
 use std::fs;

@@ -1,9 +1,9 @@
 //! Writes the final `report.json` of one target from what the capture step and PID 1 know.
 
-use super::mount::{reached_fact, spec};
+use super::mount::reached_fact;
 use super::names::{Names, REPORT};
 use super::seal::log_is_sealed;
-use super::{Context, End, access, alive, load, load_plan, network};
+use super::{Context, End, access, alive, load, load_plan, network, spec};
 use crate::init::protocol::read_supervisor;
 use crate::manifest::checksum;
 use crate::report::{Attempt, FileEntry, Outcome, Report, Status, bounded};

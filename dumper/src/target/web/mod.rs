@@ -14,9 +14,11 @@ mod names;
 mod piece;
 mod presigned;
 mod put;
+mod remarks;
 mod reply;
 mod retry;
 mod s3;
+mod stream;
 mod tls;
 
 use super::file::TargetError;
@@ -32,7 +34,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use presigned::{
-    Ends, Presigned, Wish, check as check_presigned, ends as presigned_end, make as presign,
+    Ends, LONGEST, Presigned, Wish, check as check_presigned, ends as presigned_end,
+    make as presign,
 };
 
 /// The shortest wait for a server, and the longest for its next bytes.
@@ -132,35 +135,8 @@ fn bucket(
     access: &Access,
     path: &str,
 ) -> Result<S3Place, TargetError> {
-    let (
-        Kind::S3 {
-            bucket,
-            endpoint,
-            region,
-            part,
-            ..
-        },
-        Some((host, port)),
-    ) = (&spec.kind, spec.server())
-    else {
-        return Err(failed(spec, "is no bucket"));
-    };
-    let mut at = Where {
-        bucket,
-        region,
-        amazon: endpoint.is_none(),
-        tls: endpoint
-            .as_deref()
-            .is_none_or(|url| url.starts_with("https:")),
-        host: &host,
-        port,
-        part: usize::from(*part) << 20,
-    };
-    let own = format!("{bucket}.{host}");
-    if at.is_virtual() {
-        at.host = &own;
-    }
-    let client = client(spec, at.host, at.tls, addresses, access)?;
+    let at = Where::of(spec).ok_or_else(|| failed(spec, "is no bucket"))?;
+    let client = client(spec, &at.host, at.tls, addresses, access)?;
     S3Place::open(&at, client, &access.secrets, path)
 }
 

@@ -6,11 +6,11 @@ mod memory;
 
 pub(super) use evidence::last_resort;
 
-use super::mount::{reached_fact, spec};
+use super::mount::reached_fact;
 use super::names::{Names, REPORT};
 use super::report::report_fact;
 use super::seal::{Seal, log_is_sealed};
-use super::{Context, End, access, alive, load, load_plan, store};
+use super::{Context, End, access, alive, load, load_plan, spec, store};
 use crate::config::Config;
 use crate::dump::{self, DeadKernel};
 use crate::init::log::say;

@@ -1,6 +1,6 @@
 //! When pre-signed URLs end: what their queries say of it.
 
-use crate::target::utc;
+use crate::target::name::rfc3339;
 use crate::target::web::clock;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -67,18 +67,8 @@ impl Ends {
 /// `2026-11-29 00:10:00 UTC`.
 impl fmt::Display for Ends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = utc(self.0);
-        let part = |from: usize, to: usize| stamp.get(from..to).unwrap_or_default();
-        write!(
-            f,
-            "{}-{}-{} {}:{}:{} UTC",
-            part(0, 4),
-            part(4, 6),
-            part(6, 8),
-            part(9, 11),
-            part(11, 13),
-            part(13, 15)
-        )
+        let text = rfc3339(self.0).replace('T', " ");
+        f.write_str(&text.replace('Z', " UTC"))
     }
 }
 

@@ -5,14 +5,14 @@ use super::{REPORT, names, part};
 use crate::target::spec::{Kind, TargetSpec};
 use crate::target::utc;
 use crate::target::web::clock;
-use crate::target::web::names::{authority, encode, join, numbered};
+use crate::target::web::names::{encode, join, numbered};
+use crate::target::web::s3::Where;
 use crate::target::web::s3::credentials::Credentials;
-use crate::target::web::s3::is_virtual;
 use crate::target::web::s3::sign::{Signed, UNSIGNED};
 use std::fmt::Write;
 
-/// What Signature Version 4 allows: 7 days.
-const LONGEST: u32 = 7 * 24 * 3600;
+/// For how many seconds URLs can be good, which Signature Version 4 says: 7 days.
+pub const LONGEST: u32 = 7 * 24 * 3600;
 /// For logs of so many bytes there are URLs.
 const LOG: u64 = 16 << 20;
 /// A report lists no more files, and a file of URLs is no larger than 1 MiB.
@@ -97,32 +97,15 @@ impl<'a> Signer<'a> {
         stamp: &'a str,
         seconds: u32,
     ) -> Result<Self, String> {
-        let (
-            Kind::S3 {
-                bucket,
-                prefix,
-                endpoint,
-                region,
-                ..
-            },
-            Some((host, port)),
-        ) = (&spec.kind, spec.server())
-        else {
+        let (Some(at), Kind::S3 { prefix, .. }) = (Where::of(spec), &spec.kind) else {
             return Err("pre-signed URLs are for s3: targets".into());
-        };
-        let tls = endpoint
-            .as_deref()
-            .is_none_or(|url| url.starts_with("https:"));
-        let (host, base) = match is_virtual(bucket, endpoint.is_none()) {
-            true => (format!("{bucket}.{host}"), "/".to_owned()),
-            false => (host, format!("/{}/", encode(bucket, false))),
         };
         Ok(Self {
             keys,
-            region,
-            scheme: if tls { "https" } else { "http" },
-            authority: authority(&host, port, tls),
-            base: format!("{base}{}/", encode(&join(prefix, dir), true)),
+            region: at.region,
+            scheme: if at.tls { "https" } else { "http" },
+            base: format!("{}{}/", at.base, encode(&join(prefix, dir), true)),
+            authority: at.authority,
             stamp,
             seconds,
         })

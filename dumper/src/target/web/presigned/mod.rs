@@ -19,6 +19,7 @@ mod urls;
 use super::client::{Client, Head, Sending};
 use super::clock::{self, Clock};
 use super::failure::Failure;
+use super::remarks::Remarks;
 use super::retry::persist;
 use super::s3::xml;
 use crate::target::file::TargetError;
@@ -32,13 +33,11 @@ use upload::Upload;
 use urls::Urls;
 
 pub use ends::Ends;
-pub use make::{Wish, make};
+pub use make::{LONGEST, Wish, make};
 
 /// The file of the image.
 pub(super) const FILE: &str = "presigned";
 const REPORT: &str = "report.json";
-/// Remarks that are kept.
-const MOST_REMARKS: usize = 16;
 
 /// What a set of URLs is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +108,7 @@ struct State {
     ledger: Ledger,
     /// The later of our clock and the time when the image was built, until the server says another.
     now: i64,
-    remarks: Vec<String>,
+    remarks: Remarks,
 }
 
 impl PresignedPlace {
@@ -131,10 +130,10 @@ impl PresignedPlace {
             client: client(&urls.host)?,
             ledger: Ledger::open(&access.ledger),
             now,
-            remarks: Vec::new(),
+            remarks: Remarks::default(),
         };
         if urls.ends.is_over_at(now) {
-            state.remark(&format!(
+            state.remarks.add(&format!(
                 "the pre-signed URLs ended {} by this machine's clock: they are tried all the same",
                 urls.ends
             ));
@@ -195,7 +194,7 @@ impl PresignedPlace {
             })
         };
         let again = |state: &mut State, failure: &Failure| {
-            state.remark(&format!("{name} was sent again: {failure}"));
+            state.remarks.again(name, failure);
         };
         let sent = persist(&mut *state, limit, once, again);
         sent.map_err(|failure| refusal(name, &failure, self.urls.ends, state.now))
@@ -226,17 +225,11 @@ impl State {
         }
     }
 
-    /// Keeps what the report should say, once and not without end.
-    fn remark(&mut self, text: &str) {
-        if self.remarks.len() < MOST_REMARKS && !self.remarks.iter().any(|known| known == text) {
-            self.remarks.push(text.to_owned());
-        }
-    }
-
     /// What the ledger did not take is a remark: the objects are there.
     fn wrote(&mut self, ledger: std::io::Result<()>) {
         if let Err(e) = ledger {
-            self.remark(&format!("what was put could not be written down: {e}"));
+            self.remarks
+                .add(&format!("what was put could not be written down: {e}"));
         }
     }
 }
@@ -316,6 +309,6 @@ impl Place for PresignedPlace {
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.state().remarks.clone()
+        self.state().remarks.list()
     }
 }

@@ -3,6 +3,7 @@
 use crate::target::spec::url::Authority;
 use crate::target::spec::{Kind, TargetSpec};
 use crate::target::web::names::{authority, join};
+use crate::target::web::s3::is_tls;
 
 /// The bucket of a target.
 pub(super) struct Site<'a> {
@@ -26,9 +27,8 @@ impl<'a> Site<'a> {
             return None;
         };
         let (host, port) = spec.server()?;
-        let tls = |url: &str| url.starts_with("https:");
         Some(Self {
-            tls: endpoint.as_deref().is_none_or(tls),
+            tls: is_tls(endpoint.as_deref()),
             host,
             port,
             bucket,

@@ -6,6 +6,7 @@ use crate::target::file::TargetError;
 use crate::target::place::{Part, Pending};
 use crate::target::web::names::numbered;
 use crate::target::web::piece::Piece;
+use crate::target::web::stream::in_turn;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,13 +102,9 @@ impl<'a> Upload<'a> {
     fn remark(&self) {
         let mut shared = self.place.state();
         let (name, (parts, most)) = (&self.name, shared.ledger.counts(&self.name));
-        if parts > 1 {
-            shared.remark(&format!(
-                "{name} is {parts} objects, {name} and {name}.2 to {name}.{parts}: cat joins them"
-            ));
-        }
+        shared.remarks.objects(name, parts);
         if most > parts {
-            shared.remark(&format!(
+            shared.remarks.add(&format!(
                 "{name}.{} to {name}.{most} are of an attempt before: leave them out",
                 parts + 1
             ));
@@ -118,12 +115,7 @@ impl<'a> Upload<'a> {
 impl Out for Upload<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        if let Some(why) = &state.failed {
-            return Err(io::Error::other(why.clone()));
-        }
-        if offset != self.written() {
-            return Err(io::ErrorKind::NotSeekable.into());
-        }
+        in_turn(state.failed.as_deref(), offset, self.written())?;
         self.take(&mut state, bytes).map_err(|why| {
             state.failed = Some(why.clone());
             io::Error::other(self.place.failed(&why).to_string())

@@ -6,6 +6,7 @@ use crate::target::file::TargetError;
 use crate::target::place::Pending;
 use crate::target::web::client::Sending;
 use crate::target::web::failure::Failure;
+use crate::target::web::stream::in_turn;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -95,12 +96,7 @@ impl<'a> Upload<'a> {
 impl Out for Upload<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        if let Some(why) = &state.failed {
-            return Err(io::Error::other(why.clone()));
-        }
-        if offset != self.written() {
-            return Err(io::ErrorKind::NotSeekable.into());
-        }
+        in_turn(state.failed.as_deref(), offset, self.written())?;
         if let Err(e) = self.take(&mut state, bytes) {
             // The connection ends without the end of the body.
             state.sending = None;

@@ -8,6 +8,7 @@ use crate::target::web::client::{Client, Head, Sending};
 use crate::target::web::clock::Clock;
 use crate::target::web::failure::Failure;
 use crate::target::web::names::encode;
+use crate::target::web::remarks::Remarks;
 use crate::target::web::reply::Reply;
 use crate::target::web::retry::persist;
 
@@ -26,7 +27,7 @@ pub(super) struct Bucket {
     pub(super) checksums: bool,
     pub(super) clock: Clock,
     /// What the report should say.
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Remarks,
 }
 
 /// A request to an object.
@@ -45,8 +46,8 @@ impl Bucket {
     pub(super) fn call(&mut self, call: &Call<'_>) -> Result<Reply, Failure> {
         let limit = self.client.whole();
         let again = |bucket: &mut Self, failure: &Failure| {
-            let text = format!("{} {} was sent again: {failure}", call.method, call.key);
-            bucket.remark(&text);
+            let what = format!("{} {}", call.method, call.key);
+            bucket.remarks.again(&what, failure);
         };
         persist(self, limit, |bucket| bucket.once(call), again)
     }
@@ -92,20 +93,12 @@ impl Bucket {
             return false;
         }
         let ahead = self.clock.ahead();
-        self.remark(&format!(
+        self.remarks.add(&format!(
             "the server's clock is {} s {} this machine's: requests are signed with its time",
             ahead.abs(),
             if ahead > 0 { "ahead of" } else { "behind" },
         ));
         true
-    }
-
-    /// Keeps what the report should say, once and not without end.
-    pub(super) fn remark(&mut self, text: &str) {
-        const MOST: usize = 16;
-        if self.remarks.len() < MOST && !self.remarks.iter().any(|known| known == text) {
-            self.remarks.push(text.to_owned());
-        }
     }
 
     fn head(&self, call: &Call<'_>) -> Head {

@@ -20,8 +20,10 @@ pub(super) mod xml;
 use super::client::Client;
 use super::failure::Failure;
 use super::names::{MAX_TWINS, authority, encode, join, numbered, twin};
+use super::remarks::Remarks;
 use crate::target::file::TargetError;
 use crate::target::place::{Manners, Part, Pending, Place};
+use crate::target::spec::{Kind, TargetSpec};
 use bucket::{Bucket, Call};
 use credentials::Credentials;
 use note::Note;
@@ -49,37 +51,55 @@ pub(super) fn judge(body: &[u8]) {
     Note::parse(body);
 }
 
-/// Whether a bucket is part of the server's name, when that is Amazon's. A certificate is for one level of names.
-pub(super) fn is_virtual(bucket: &str, amazon: bool) -> bool {
-    amazon && !bucket.contains('.')
+/// Whether the server of a bucket is spoken to with TLS: Amazon's, which no endpoint names, is.
+pub(super) fn is_tls(endpoint: Option<&str>) -> bool {
+    endpoint.is_none_or(|url| url.starts_with("https:"))
 }
 
-/// What the target says of the bucket.
+/// Where requests to the bucket of a target go.
 pub(super) struct Where<'a> {
-    pub(super) bucket: &'a str,
+    bucket: &'a str,
     pub(super) region: &'a str,
-    /// Whether the server is Amazon's.
-    pub(super) amazon: bool,
     pub(super) tls: bool,
-    pub(super) host: &'a str,
-    pub(super) port: u16,
+    /// The server's name, of which the bucket's may be a part.
+    pub(super) host: String,
+    /// The server as requests name it.
+    pub(super) authority: String,
+    /// In front of every key: `/` or `/BUCKET/`.
+    pub(super) base: String,
     /// Bytes of a part.
-    pub(super) part: usize,
+    part: usize,
 }
 
-impl Where<'_> {
-    /// Whether the bucket is part of the server's name.
-    pub(super) fn is_virtual(&self) -> bool {
-        is_virtual(self.bucket, self.amazon)
-    }
-
-    /// Server and bucket, for errors.
-    fn shown(&self) -> String {
-        format!(
-            "bucket {} at {}",
-            self.bucket,
-            authority(self.host, self.port, self.tls)
-        )
+impl<'a> Where<'a> {
+    /// None when the target is no bucket.
+    pub(super) fn of(spec: &'a TargetSpec) -> Option<Self> {
+        let Kind::S3 {
+            bucket,
+            endpoint,
+            region,
+            part,
+            ..
+        } = &spec.kind
+        else {
+            return None;
+        };
+        let (server, port) = spec.server()?;
+        // Amazon's servers have names for buckets; a certificate is for one level of them.
+        let (host, base) = match endpoint.is_none() && !bucket.contains('.') {
+            true => (format!("{bucket}.{server}"), "/".to_owned()),
+            false => (server, format!("/{}/", encode(bucket, false))),
+        };
+        let tls = is_tls(endpoint.as_deref());
+        Some(Self {
+            bucket,
+            region,
+            tls,
+            authority: authority(&host, port, tls),
+            host,
+            base,
+            part: usize::from(*part) << 20,
+        })
     }
 }
 
@@ -106,7 +126,7 @@ impl S3Place {
         path: &str,
     ) -> Result<Self, TargetError> {
         const FILE: &str = "s3_credentials";
-        let shown = at.shown();
+        let shown = format!("bucket {} at {}", at.bucket, at.authority);
         let failed = |why: String| TargetError::Remote {
             place: shown.clone(),
             why,
@@ -117,20 +137,16 @@ impl S3Place {
             ))
         })?;
         let keys = Credentials::parse(&text).map_err(|why| failed(format!("{FILE}: {why}")))?;
-        let base = match at.is_virtual() {
-            true => "/".to_owned(),
-            false => format!("/{}/", encode(at.bucket, false)),
-        };
         let bucket = Bucket {
             client,
             keys,
             region: at.region.into(),
-            host: authority(at.host, at.port, at.tls),
-            base,
+            host: at.authority.clone(),
+            base: at.base.clone(),
             signs_payload: !at.tls,
             checksums: false,
             clock: super::clock::Clock::default(),
-            remarks: Vec::new(),
+            remarks: Remarks::default(),
         };
         Ok(Self {
             bucket: Mutex::new(bucket),
@@ -343,7 +359,7 @@ impl Place for S3Place {
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.bucket().remarks.clone()
+        self.bucket().remarks.list()
     }
 }
 

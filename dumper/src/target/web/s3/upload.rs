@@ -8,6 +8,7 @@ use crate::target::place::{Part, Pending};
 use crate::target::web::failure::Failure;
 use crate::target::web::names::numbered;
 use crate::target::web::piece::Piece;
+use crate::target::web::stream::in_turn;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -153,17 +154,10 @@ impl<'a> Upload<'a> {
         self.place.remember(parts);
         if let Err(e) = self.place.delete(&self.incomplete) {
             let text = format!("{} could not be removed: {e}", self.incomplete);
-            self.place.bucket().remark(&text);
+            self.place.bucket().remarks.add(&text);
         }
-        if state.objects > 1 {
-            let text = format!(
-                "{name} is {} objects, {name} and {name}.2 to {name}.{}: cat joins them",
-                state.objects,
-                state.objects,
-                name = self.name
-            );
-            self.place.bucket().remark(&text);
-        }
+        let mut bucket = self.place.bucket();
+        bucket.remarks.objects(&self.name, state.objects as usize);
         Ok(())
     }
 
@@ -178,12 +172,7 @@ impl<'a> Upload<'a> {
 impl Out for Upload<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        if let Some(why) = &state.failed {
-            return Err(io::Error::other(why.clone()));
-        }
-        if offset != self.written() {
-            return Err(io::ErrorKind::NotSeekable.into());
-        }
+        in_turn(state.failed.as_deref(), offset, self.written())?;
         self.take(&mut state, bytes)
     }
 
