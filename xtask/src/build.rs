@@ -66,9 +66,10 @@ impl Binaries {
 /// When cargo fails or a binary is not static.
 pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     let mut binaries = host(sh, lab)?;
+    let profile = profile(lab);
     cmd!(
         sh,
-        "cargo build --quiet --release --target {TARGET_ARM64} -p baredump -p initramfs -p guest --bins"
+        "cargo build --quiet --profile {profile} --target {TARGET_ARM64} -p baredump -p initramfs -p guest --bins"
     )
     .quiet()
     .run()?;
@@ -86,13 +87,17 @@ pub(crate) fn run(sh: &Shell, lab: &Lab) -> Result<Binaries> {
 /// As [`run`].
 pub(crate) fn host(sh: &Shell, lab: &Lab) -> Result<Binaries> {
     step("static binaries");
+    let profile = profile(lab);
+    let baredump: &[&str] = if lab.quick { &["-p", "baredump"] } else { &[] };
     cmd!(
         sh,
-        "cargo build --quiet --release --target {TARGET} -p initramfs -p guest -p tests --bins"
+        "cargo build --quiet --profile {profile} --target {TARGET} -p initramfs -p guest -p tests {baredump...} --bins"
     )
     .quiet()
     .run()?;
-    lean(sh, lab)?;
+    if !lab.quick {
+        lean(sh, lab)?;
+    }
     Ok(Binaries {
         baredump: built(lab, TARGET, "baredump")?,
         baredumpctl: built(lab, TARGET, "baredumpctl")?,
@@ -100,6 +105,11 @@ pub(crate) fn host(sh: &Shell, lab: &Lab) -> Result<Binaries> {
         sentinels: built(lab, TARGET, "sentinels")?,
         arm64: None,
     })
+}
+
+/// Cargo's profile of the static binaries.
+fn profile(lab: &Lab) -> &'static str {
+    if lab.quick { "quick" } else { "release" }
 }
 
 /// What makes baredump smaller, and nobody else can have: parts of zstd that it never uses (it compresses pages by the two fastest
@@ -146,7 +156,7 @@ const ZSTD_FLAGS: &[&str] = &[
 
 /// A program that was built; it must be static.
 fn built(lab: &Lab, target: &str, name: &str) -> Result<PathBuf> {
-    let file = lab.target.join(target).join("release").join(name);
+    let file = lab.target.join(target).join(profile(lab)).join(name);
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     check_static(&file, &bytes)?;
     let arch = target.split('-').next().unwrap_or_default();

@@ -14,6 +14,8 @@ pub(crate) struct Lab {
     pub(crate) root: PathBuf,
     /// Cargo's target directory.
     pub(crate) target: PathBuf,
+    /// The static binaries are built in a third of the time, larger and slower: for work on one scenario.
+    pub(crate) quick: bool,
 }
 
 impl Lab {
@@ -29,7 +31,11 @@ impl Lab {
             .to_path_buf();
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| root.join("target"), |dir| root.join(dir));
-        Ok(Self { root, target })
+        Ok(Self {
+            root,
+            target,
+            quick: false,
+        })
     }
 
     /// Sees that what is to be made fits: `bytes` with what the target directory holds already. A guest whose disk cannot grow any more
@@ -109,6 +115,7 @@ mod tests {
         let lab = Lab {
             root: target.clone(),
             target: target.clone(),
+            quick: false,
         };
         lab.has_room(0).unwrap();
         let error = lab.has_room(u64::MAX).unwrap_err();

@@ -43,7 +43,8 @@ usage: ./x COMMAND
   test [--full]   everything that shows that the project works; --full adds Debian's kdump-tools, a
                   garage server, and sessions of crash, drgn, libkdumpfile and makedumpfile with the
                   debug kernels
-  test NAME...    only the virtual machines, and with --full the sessions, whose name contains NAME
+  test NAME...    only the virtual machines, and with --full the sessions, whose name contains NAME;
+                  with --quick the static binaries are built in less time, larger and slower
   vmcores [NAME...]
                   raw vmcores of real panics, into target/lab/vmcores; `ci` stands for those of CI
   fuzz [--for TIME] [TARGET...]
@@ -86,6 +87,8 @@ impl std::error::Error for Stop {}
 struct Arguments {
     command: String,
     full: bool,
+    /// Static binaries that are built quickly.
+    quick: bool,
     time: Option<Duration>,
     names: Vec<String>,
     /// What follows a command that has options of its own.
@@ -110,7 +113,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let sh = Shell::new()?;
-    let lab = Lab::open()?;
+    let mut lab = Lab::open()?;
+    lab.quick = arguments.quick;
     sh.change_dir(&lab.root);
     match arguments.command.as_str() {
         "demo" => demo::run(&sh, &lab),
@@ -146,6 +150,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Arguments> {
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Long("full") => arguments.full = true,
+            Long("quick") if arguments.command == "test" => arguments.quick = true,
             Long("for") if arguments.command == "fuzz" => {
                 let text = parser
                     .value()
