@@ -1,0 +1,1 @@
+//! A log whose records claim more text than any kernel holds.

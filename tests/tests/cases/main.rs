@@ -1,0 +1,5 @@
+//! Inputs that have cost evidence somewhere, one small one for each kind, each with the value that is right. A file is named by
+//! what its input stands for; inputs are made by code, none is another program's binary. Kinds that only a private function or a
+//! panic can show have their tests beside the code, or in `xtask/src/vm`.
+
+mod log_that_lies;
