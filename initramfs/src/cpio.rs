@@ -149,10 +149,16 @@ impl Archive {
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// What has this name.
+    #[must_use]
+    pub fn entry(&self, path: &str) -> Option<&Entry> {
+        self.entries.get(path.trim_start_matches('/'))
+    }
+
     /// The bytes of a regular file of the archive.
     #[must_use]
     pub fn file_bytes(&self, path: &str) -> Option<&[u8]> {
-        match self.entries.get(path.trim_start_matches('/')) {
+        match self.entry(path) {
             Some(Entry {
                 node: Node::File(bytes),
                 ..

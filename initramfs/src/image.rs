@@ -70,6 +70,8 @@ pub fn assemble(contents: Contents<'_>) -> Result<Archive, ImageError> {
     }
     // The kernel opens it for PID 1 before anything is mounted.
     archive.char_device("dev/console", 0o600, 5, 1)?;
+    // Without a console the descriptors 0 to 2 are closed, and Rust's start-up opens this in their place or aborts.
+    archive.char_device("dev/null", 0o666, 1, 3)?;
     archive.file("init", 0o755, contents.binary)?;
     archive.file(CONFIG_FILE, 0o600, contents.config.into_bytes())?;
     for (name, bytes) in contents.private {
@@ -184,6 +186,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpio::Node;
     use crate::modules::{ModInfo, Module};
     use std::os::unix::fs::PermissionsExt;
 
@@ -230,6 +233,14 @@ mod tests {
             Some(&[1, 2][..])
         );
         assert_eq!(archive.file_bytes("/init"), Some(&b"\x7fELF"[..]));
+        let node = |name| {
+            archive
+                .entry(name)
+                .map(|entry| (entry.node.clone(), entry.mode))
+        };
+        let console = (Node::CharDevice(5, 1), 0o600);
+        assert_eq!(node("dev/console"), Some(console));
+        assert_eq!(node("dev/null"), Some((Node::CharDevice(1, 3), 0o666)));
         assert!(matches!(
             self::archive("a=\0"),
             Err(ImageError::Parameters(_))
