@@ -152,6 +152,8 @@ fn bad_input_leaves_nothing() {
     scene.bad_input(&scene.vmcore.elf[..200]).fails(2, &[]);
     let mut wrong_class = scene.vmcore.elf.clone();
     wrong_class[4] = 1;
+    // Of a damaged header the program headers would be found.
+    wrong_class[64..120].fill(0);
     scene.bad_input(&wrong_class).fails(2, &[]);
     scene.run(&["dump", "absent", "dump"]).fails(2, &["absent"]);
     scene.nothing_left();

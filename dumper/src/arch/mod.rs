@@ -88,6 +88,8 @@ pub trait Arch: Sync {
     fn name(&self) -> &'static str;
     /// `e_machine` of its vmcores.
     fn elf_machine(&self) -> u16;
+    /// A VMCOREINFO key that no other architecture has.
+    fn own_key(&self) -> &'static str;
     /// The sizes that its pages can have, the most probable first.
     fn page_sizes(&self) -> &'static [PageSize] {
         &[PageSize::K4]
@@ -115,12 +117,36 @@ pub trait Arch: Sync {
 
 static ARCHES: &[&dyn Arch] = &[&x86_64::X86_64, &aarch64::Aarch64];
 
-/// The architecture of a dump with this `utsname.machine`. QEMU cuts the name off after 6 bytes.
+/// All architectures, the one with this `e_machine` first.
+pub fn all_from(machine: u16) -> impl Iterator<Item = &'static dyn Arch> {
+    let others = ARCHES.iter().filter(move |a| a.elf_machine() != machine);
+    by_elf_machine(machine).into_iter().chain(others.copied())
+}
+
+/// Names of 64-bit little-endian machines, as `utsname.machine` has them, by `e_machine`.
+const NAMES: &[(u16, &str)] = &[
+    (8, "mips64"),
+    (21, "ppc64le"),
+    (62, "x86_64"),
+    (183, "aarch64"),
+    (243, "riscv64"),
+    (258, "loongarch64"),
+];
+
+/// `utsname.machine` of this `e_machine`.
 #[must_use]
-pub fn by_name(machine: &str) -> Option<&'static dyn Arch> {
-    let cut = |a: &&&dyn Arch| machine.len() == 6 && a.name().starts_with(machine);
-    let whole = ARCHES.iter().find(|a| a.name() == machine);
-    whole.or_else(|| ARCHES.iter().find(cut)).copied()
+pub fn name_of(machine: u16) -> Option<&'static str> {
+    let found = NAMES.iter().find(|(number, _)| *number == machine);
+    found.map(|(_, name)| *name)
+}
+
+/// `e_machine` of this `utsname.machine`, 0 when it is not known. QEMU cuts the name off after 6 bytes.
+#[must_use]
+pub fn number_of(name: &str) -> u16 {
+    let whole = NAMES.iter().find(|(_, n)| *n == name);
+    let cut = |(_, n): &&(u16, &str)| name.len() == 6 && n.starts_with(name);
+    let found = whole.or_else(|| NAMES.iter().find(cut));
+    found.map_or(0, |(number, _)| *number)
 }
 
 /// The architecture with this `e_machine`.

@@ -38,6 +38,10 @@ impl Arch for X86_64 {
         ELF_MACHINE
     }
 
+    fn own_key(&self) -> &'static str {
+        "NUMBER(phys_base)"
+    }
+
     fn section_size_bits(&self, _info: &VmcoreInfo, _page_size: PageSize) -> &'static [u32] {
         &[27]
     }

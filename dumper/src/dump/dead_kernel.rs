@@ -66,12 +66,12 @@ impl DeadKernel {
         Self::learn(core, VmcoreInfo::parse(vmcoreinfo), mmap)
     }
 
-    fn learn(core: Vmcore, mut info: VmcoreInfo, mmap: bool) -> Self {
+    fn learn(mut core: Vmcore, mut info: VmcoreInfo, mmap: bool) -> Self {
         let mut warnings = core.warnings().to_vec();
         if info.is_empty() {
             warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
         }
-        let arch = arch::by_elf_machine(core.machine());
+        let arch = find_arch(&mut core, &info, &mut warnings);
         let page_size = page_size(&core, &info, arch, &mut warnings);
         let tables = find_tables(&core, &info, arch, page_size, &mut warnings);
         let utsname = match &tables {
@@ -252,6 +252,42 @@ impl DeadKernel {
     pub fn kernel_base(&self) -> Option<VirtAddr> {
         self.tables.as_ref().ok().map(|t| t.kernel_base())
     }
+}
+
+/// The architecture that the headers name, unless the page tables of another one lead to the kernel's utsname: QEMU does not name it in
+/// its newer dumps, and a header can be damaged. Where nothing is proved, a key of VMCOREINFO decides.
+fn find_arch(
+    core: &mut Vmcore,
+    info: &VmcoreInfo,
+    warnings: &mut Vec<String>,
+) -> Option<&'static dyn Arch> {
+    let said = core.machine();
+    let proved = |arch: &&dyn Arch| {
+        let first = said_page_size(info);
+        let sizes = arch.page_sizes();
+        let mut sizes = first.iter().chain(sizes).filter(|s| sizes.contains(s));
+        sizes.any(|size| is_proved(core, info, *arch, *size))
+    };
+    let has_key = |arch: &&dyn Arch| info.text(arch.own_key()).is_some();
+    let of_headers = arch::by_elf_machine(said);
+    if info.is_empty() {
+        return of_headers;
+    }
+    let arch = arch::all_from(said)
+        .find(proved)
+        .or(of_headers)
+        .or_else(|| arch::all_from(said).find(has_key))?;
+    if arch.elf_machine() != said {
+        let name = arch::name_of(said).map_or_else(|| format!("ELF machine {said}"), str::to_owned);
+        if said != 0 {
+            let own = arch.name();
+            warnings.push(format!(
+                "the headers say {name}; the kernel is one of {own}"
+            ));
+        }
+        core.set_machine(arch.elf_machine());
+    }
+    Some(arch)
 }
 
 /// The page size of the dump that is read, else what VMCOREINFO says, unless the page tables make sense with another one only.

@@ -235,12 +235,12 @@ fn info<'a>(
 ) -> Info<'a> {
     let core = kernel.core();
     let notes = core.notes();
-    let machine = kernel.arch().map_or("unknown", |a| a.name());
+    let machine = crate::arch::name_of(core.machine()).unwrap_or("unknown");
     let release = kernel.identity().release.as_deref().unwrap_or("unknown");
-    let utsname = kernel
-        .utsname()
-        .cloned()
-        .unwrap_or_else(|| Utsname::made_up(release, machine));
+    let utsname = kernel.utsname().cloned();
+    let utsname = utsname
+        .unwrap_or_else(|| Utsname::made_up(release, machine))
+        .on(machine);
     Info {
         utsname: utsname.0,
         crash_time: kernel.identity().crash_time.unwrap_or(0),

@@ -108,7 +108,7 @@ impl Opened {
         match self {
             Self::Elf(core) => *core,
             Self::Dump(dump) => {
-                let machine = arch::by_name(&dump.utsname(4)).map_or(0, arch::Arch::elf_machine);
+                let machine = arch::number_of(&dump.utsname(4));
                 Vmcore::from_pages(dump, machine)
             }
         }

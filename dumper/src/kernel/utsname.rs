@@ -53,6 +53,18 @@ impl Utsname {
         (uts.field(0) == Some("Linux")).then_some(uts)
     }
 
+    /// The same with the name of the machine, where there is none: readers know the architecture by it.
+    #[must_use]
+    pub fn on(mut self, machine: &str) -> Self {
+        if matches!(self.field(4), None | Some("Unknown" | "unknown")) {
+            let field = &mut self.0[4 * FIELD..5 * FIELD];
+            field.fill(0);
+            let len = machine.len().min(FIELD - 1);
+            field[..len].copy_from_slice(&machine.as_bytes()[..len]);
+        }
+        self
+    }
+
     /// One for a kernel whose own cannot be read: just enough for readers to know the architecture.
     #[must_use]
     pub fn made_up(release: &str, machine: &str) -> Self {

@@ -5,54 +5,51 @@
 
 use super::VmcoreError;
 use super::extents::{Extents, Segment};
+use super::table::{self, Table};
 use crate::addr::PhysAddr;
 use crate::format::In;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Physical addresses have at most 52 bits on every architecture that is read.
-const PHYS_LIMIT: u64 = 1 << 52;
-/// More program headers than any machine has; a file that claims more is not believed.
-const MAX_PHDRS: u32 = 1 << 18;
+pub(super) const PHYS_LIMIT: u64 = 1 << 52;
 
-const ET_CORE: u16 = 4;
-const PT_LOAD: u32 = 1;
-const PT_NOTE: u32 = 4;
-const PN_XNUM: u16 = 0xffff;
-/// makedumpfile's mark in `e_flags`: the space ended before the pages did.
+pub(super) const PT_LOAD: u32 = 1;
+pub(super) const PT_NOTE: u32 = 4;
+/// makedumpfile's mark, all of `e_flags`: the space ended before the pages did.
 const INCOMPLETE: u32 = 1;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
-struct Ehdr {
-    ident: [u8; 16],
-    kind: U16,
-    machine: U16,
-    version: U32,
-    entry: U64,
-    phoff: U64,
-    shoff: U64,
-    flags: U32,
-    ehsize: U16,
-    phentsize: U16,
-    phnum: U16,
-    shentsize: U16,
-    shnum: U16,
-    shstrndx: U16,
+pub(super) struct Ehdr {
+    pub(super) ident: [u8; 16],
+    pub(super) kind: U16,
+    pub(super) machine: U16,
+    pub(super) version: U32,
+    pub(super) entry: U64,
+    pub(super) phoff: U64,
+    pub(super) shoff: U64,
+    pub(super) flags: U32,
+    pub(super) ehsize: U16,
+    pub(super) phentsize: U16,
+    pub(super) phnum: U16,
+    pub(super) shentsize: U16,
+    pub(super) shnum: U16,
+    pub(super) shstrndx: U16,
 }
 const _: () = assert!(size_of::<Ehdr>() == 64);
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
-struct Phdr {
-    kind: U32,
-    flags: U32,
-    offset: U64,
-    vaddr: U64,
-    paddr: U64,
-    filesz: U64,
-    memsz: U64,
-    align: U64,
+pub(super) struct Phdr {
+    pub(super) kind: U32,
+    pub(super) flags: U32,
+    pub(super) offset: U64,
+    pub(super) vaddr: U64,
+    pub(super) paddr: U64,
+    pub(super) filesz: U64,
+    pub(super) memsz: U64,
+    pub(super) align: U64,
 }
 const _: () = assert!(size_of::<Phdr>() == 56);
 
@@ -84,7 +81,7 @@ impl Layout {
     pub(super) fn read(file: &dyn In) -> Result<Self, VmcoreError> {
         let len = file.len();
         let header = read_header(file)?;
-        let count = phdr_count(file, &header)?;
+        let (Table { at: start, count }, damaged) = table::find(file, &header)?;
         let mut layout = Self {
             machine: header.machine.get(),
             segments: Vec::new(),
@@ -93,16 +90,15 @@ impl Layout {
             warnings: Vec::new(),
             truncated: false,
         };
-        if header.flags.get() & INCOMPLETE != 0 {
+        if let Some(why) = damaged {
+            layout.warn(why);
+        } else if header.flags.get() == INCOMPLETE {
             layout.truncated = true;
             layout.warn("the ELF file is marked incomplete".into());
         }
         let mut seen_load = false;
         for index in 0..count {
-            let at = header
-                .phoff
-                .get()
-                .checked_add(u64::from(index) * size_of::<Phdr>() as u64);
+            let at = start.checked_add(u64::from(index) * size_of::<Phdr>() as u64);
             let mut phdr = Phdr::new_zeroed();
             if at.is_none_or(|at| file.read_at(at, phdr.as_mut_bytes()).is_err()) {
                 layout.truncated = true;
@@ -210,49 +206,14 @@ fn read_header(file: &dyn In) -> Result<Ehdr, VmcoreError> {
         .unwrap_or(usize::MAX)
         .min(size_of::<Ehdr>());
     file.read_at(0, &mut header.as_mut_bytes()[..got])?;
-    let ident = header.ident;
-    if got < 4 || ident[..4] != *b"\x7fELF" {
-        return Err(VmcoreError::NotElf);
-    }
     if got < size_of::<Ehdr>() {
-        return Err(VmcoreError::Truncated { len });
-    }
-    if ident[4] != 2 || ident[5] != 1 {
-        return Err(VmcoreError::Unsupported(
-            "only 64-bit little-endian vmcores are read".into(),
-        ));
-    }
-    if header.kind.get() != ET_CORE {
-        return Err(VmcoreError::Unsupported(format!(
-            "ELF type is {}, a vmcore has 4 (core)",
-            header.kind
-        )));
-    }
-    if usize::from(header.phentsize.get()) != size_of::<Phdr>() {
-        return Err(VmcoreError::Unsupported(format!(
-            "program headers are {} bytes, must be 56",
-            header.phentsize
-        )));
+        return Err(if got < 4 || header.ident[..4] != *b"\x7fELF" {
+            VmcoreError::NotElf
+        } else {
+            VmcoreError::Truncated { len }
+        });
     }
     Ok(header)
-}
-
-/// The number of program headers; with PN_XNUM the real one is `sh_info` of section header 0.
-fn phdr_count(file: &dyn In, header: &Ehdr) -> Result<u32, VmcoreError> {
-    let mut count = u32::from(header.phnum.get());
-    if header.phnum.get() == PN_XNUM && header.shoff.get() != 0 {
-        let mut info = [0; 4];
-        if let Some(at) = header.shoff.get().checked_add(44) {
-            file.read_at(at, &mut info)?;
-            count = u32::from_le_bytes(info);
-        }
-    }
-    if count == 0 || count > MAX_PHDRS {
-        return Err(VmcoreError::Unsupported(format!(
-            "it claims {count} program headers, 1 to {MAX_PHDRS} make sense"
-        )));
-    }
-    Ok(count)
 }
 
 #[cfg(test)]
@@ -262,7 +223,7 @@ mod tests {
     fn file(phdrs: &[Phdr], len: usize) -> Vec<u8> {
         let mut header = Ehdr::new_zeroed();
         header.ident[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
-        header.kind = ET_CORE.into();
+        header.kind = 4.into();
         header.machine = 62.into();
         header.phoff = 64.into();
         header.phentsize = 56.into();

@@ -7,6 +7,7 @@ mod extents;
 mod notes;
 mod pages;
 mod reader;
+mod table;
 mod vmcoreinfo;
 mod windows;
 
@@ -176,7 +177,12 @@ impl Vmcore {
         self.warnings.push(why);
     }
 
-    /// `e_machine` of the ELF header.
+    /// Says what the architecture is, where the headers do not.
+    pub fn set_machine(&mut self, machine: u16) {
+        self.machine = machine;
+    }
+
+    /// `e_machine` of the ELF header; 0 for a dump that does not know.
     #[must_use]
     pub fn machine(&self) -> u16 {
         self.machine

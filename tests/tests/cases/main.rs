@@ -2,4 +2,8 @@
 //! what its input stands for; inputs are made by code, none is another program's binary. Kinds that only a private function or a
 //! panic can show have their tests beside the code, or in `xtask/src/vm`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod damaged_elf_header;
+mod dumped;
 mod log_that_lies;

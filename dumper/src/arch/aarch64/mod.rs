@@ -28,6 +28,10 @@ impl Arch for Aarch64 {
         ELF_MACHINE
     }
 
+    fn own_key(&self) -> &'static str {
+        "NUMBER(kimage_voffset)"
+    }
+
     fn page_sizes(&self) -> &'static [PageSize] {
         &[PageSize::K4, PageSize::K16, PageSize::K64]
     }
