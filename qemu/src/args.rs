@@ -183,7 +183,7 @@ mod tests {
         let machine = Machine::new(Path::new("/k"), Accel::Tcg);
         let line = line(&machine);
         assert!(
-            line.contains("-accel tcg -cpu max") && line.contains("-m 1024 -smp 1"),
+            line.contains("-accel tcg -cpu max,-cx16 ") && line.contains("-m 1024 -smp 1"),
             "{line}"
         );
         assert!(line.ends_with("-kernel /k -append console=ttyS0"), "{line}");
