@@ -1,10 +1,12 @@
 //! The capture image: everything that the capture kernel finds in its initramfs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::compress::{CompressError, Compression};
@@ -17,6 +19,8 @@ use crate::modules::{Closure, Options};
 pub const MODULE_LIST: &str = "etc/baredump/modules";
 /// `uname -r` of the kernel that the modules belong to.
 pub const RELEASE_FILE: &str = "etc/baredump/release";
+/// What the image was made of.
+pub const SOURCE_FILE: &str = "etc/baredump/source";
 /// The configuration.
 pub const CONFIG_FILE: &str = "etc/baredump.toml";
 
@@ -35,9 +39,25 @@ pub enum ImageError {
     /// A parameter that would be read as the next module.
     #[error("the parameters of module {0} contain a line break; correct them in modprobe.d")]
     Parameters(String),
+    /// A path that is no UTF-8.
+    #[error("what the image is made of can't be written down: {0}")]
+    Source(#[from] serde_json::Error),
     /// Not an image of ours.
     #[error("it is no capture image: {0}")]
     NoImage(String),
+}
+
+/// What an image was made of on the machine that it is for: whether it still fits is told by looking again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file with the configuration.
+    pub config: PathBuf,
+    /// It must be there.
+    pub config_is_needed: bool,
+    /// Targets in the place of those in it, as they were given.
+    pub targets: Vec<String>,
+    /// Drivers that are part of the kernel.
+    pub builtin: BTreeSet<String>,
 }
 
 /// What goes into an image.
@@ -57,6 +77,8 @@ pub struct Contents<'a> {
     pub firmware: &'a Firmware,
     /// Files below `/etc/baredump` that nobody else may read: keys, and what the host's network is like.
     pub private: Vec<(&'static str, Vec<u8>)>,
+    /// What it is made of; none in an image for another machine.
+    pub source: Option<Source>,
 }
 
 /// Puts the archive together.
@@ -82,6 +104,10 @@ pub fn assemble(contents: Contents<'_>) -> Result<Archive, ImageError> {
         0o644,
         format!("{}\n", contents.release).into_bytes(),
     )?;
+    if let Some(source) = &contents.source {
+        let text = serde_json::to_vec(source)?;
+        archive.file(SOURCE_FILE, 0o600, text)?;
+    }
     let mut list = String::new();
     for module in &contents.modules.load {
         let path = format!("/lib/modules/{}.ko", module.name);
@@ -128,6 +154,12 @@ pub fn release(archive: &Archive) -> Option<String> {
     Some(String::from_utf8_lossy(text).trim().to_owned())
 }
 
+/// What an image was made of; none when it is for another machine, or from an older baredumpctl.
+#[must_use]
+pub fn source(archive: &Archive) -> Option<Source> {
+    serde_json::from_slice(archive.file_bytes(SOURCE_FILE)?).ok()
+}
+
 /// Can the program run where there is no dynamic loader? None when it is no 64-bit little-endian ELF program.
 #[must_use]
 pub fn is_static_elf(bytes: &[u8]) -> Option<bool> {
@@ -156,6 +188,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
+    let is_new = !dir.exists();
     fs::create_dir_all(dir)?;
     let mut name = path
         .file_name()
@@ -168,7 +201,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     result?;
-    File::open(dir)?.sync_all()
+    File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(above) if is_new && above != Path::new("") => File::open(above)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -213,6 +250,7 @@ mod tests {
             options: &options,
             firmware: &firmware,
             private: vec![("ssh_key", b"secret".to_vec())],
+            source: Some(Source::default()),
         })
     }
 
@@ -241,6 +279,7 @@ mod tests {
         let console = (Node::CharDevice(5, 1), 0o600);
         assert_eq!(node("dev/console"), Some(console));
         assert_eq!(node("dev/null"), Some((Node::CharDevice(1, 3), 0o666)));
+        assert_eq!(source(&archive), Some(Source::default()));
         assert!(matches!(
             self::archive("a=\0"),
             Err(ImageError::Parameters(_))

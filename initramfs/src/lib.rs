@@ -21,6 +21,7 @@ pub mod kconfig;
 pub mod loader;
 pub mod machine;
 pub mod modules;
+pub mod mounts;
 pub mod network;
 pub mod pe;
 mod refuse;

@@ -1,5 +1,6 @@
 //! Where this host keeps things.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -18,6 +19,11 @@ pub(super) fn release(given: Option<&str>) -> Result<String> {
 /// The image file of a release.
 pub(super) fn image_path(release: &str) -> PathBuf {
     PathBuf::from(format!("/var/lib/baredump/{release}.img"))
+}
+
+/// Does this process run as root? Its directory in procfs belongs to its user.
+pub(super) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }
 
 /// `/etc/machine-id`; none on a machine without.

@@ -1,5 +1,6 @@
 //! `baredumpctl image`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,16 +9,17 @@ use clap::ValueEnum;
 use initramfs::compress::{self, Choice, Compression};
 use initramfs::cpio::{Archive, Node};
 use initramfs::firmware::{self, Firmware};
-use initramfs::image::{self, Contents};
+use initramfs::image::{self, Contents, Source};
 use initramfs::kconfig::KernelConfig;
 use initramfs::machine;
 use initramfs::modules::{self, Closure, Index, Options, Resolved, Wishes};
 use initramfs::strip::strip;
 
+use super::local;
 use super::wanted::{self, Wanted};
 use super::{host, network, private, say};
 
-const CONFIG: &str = "/etc/baredump.toml";
+pub(super) const CONFIG: &str = "/etc/baredump.toml";
 const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
 
 /// Build the capture image: baredump, its configuration, and the modules that the targets need
@@ -26,23 +28,23 @@ const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
 /// and its file system on the device; drivers of watchdogs that run and of the console are added. For another machine give --no-probe and name modules and file systems. What modules need
 /// besides (dependencies, soft dependencies, checksum and character-set modules, firmware) is added; the list is printed.
 /// Same input, same bytes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
     /// Release of the capture kernel [default: that of the running kernel]
     #[arg(long, value_name = "RELEASE")]
-    kernel_release: Option<String>,
+    pub(super) kernel_release: Option<String>,
     /// Directory of its modules (repeatable for packages unpacked separately) [default: /lib/modules/RELEASE or /usr/lib/modules/RELEASE]
     #[arg(long, value_name = "DIR")]
     modules_dir: Vec<PathBuf>,
     /// Its configuration [default: /boot/config-RELEASE or `config` in the module directory]
     #[arg(long, value_name = "FILE")]
-    kernel_config: Option<PathBuf>,
+    pub(super) kernel_config: Option<PathBuf>,
     /// Configuration of the capture [default: /etc/baredump.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Target that replaces those of the configuration, as file:UUID=…:/var/crash (repeatable)
+    /// Target that replaces those of the configuration, as /var/crash or file:UUID=…:/var/crash (repeatable)
     #[arg(long, value_name = "TARGET")]
-    target: Vec<String>,
+    pub(super) target: Vec<String>,
     /// Add this module (repeatable)
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
@@ -76,30 +78,69 @@ enum CompressArg {
     None,
 }
 
+/// An image, and what is said of it.
+pub(super) struct Built {
+    release: String,
+    pub(super) archive: Archive,
+    pub(super) bytes: Vec<u8>,
+    closure: Closure,
+    builtin: BTreeSet<String>,
+    warnings: Vec<String>,
+    choice: Choice,
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.no_probe && !host::is_root() {
+        bail!(
+            "root is needed: image reads the devices of the targets and keys that only root may read (for another machine give --no-probe)"
+        );
+    }
+    let built = build(args)?;
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| host::image_path(&built.release));
+    let shown = output.display();
+    image::write_file(&output, &built.bytes).with_context(|| shown.to_string())?;
+    let warnings = built.warnings.iter();
+    warnings.for_each(|warning| eprintln!("baredumpctl: {warning}"));
+    describe(&built);
+    say(&format!(
+        "{shown}: {} bytes for kernel {}, {} ({})",
+        built.bytes.len(),
+        built.release,
+        built.choice.compression.name(),
+        built.choice.reason
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the image in memory. What it was made of is on the disk then: files that were just written may be lost at a panic soon after.
+pub(super) fn build(args: &Args) -> Result<Built> {
     let release = host::release(args.kernel_release.as_deref())?;
-    let config_path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
-    let (config, config_text) = wanted::config(config_path, args.config.is_some(), &args.target)?;
-    let (config, config_text) = wanted::with_claims(config, config_text, !args.no_probe)?;
+    let (probe, mut warnings) = (!args.no_probe, Vec::new());
+    let source = Source {
+        config: args.config.clone().unwrap_or_else(|| CONFIG.into()),
+        config_is_needed: args.config.is_some(),
+        targets: args.target.clone(),
+        builtin: BTreeSet::new(),
+    };
+    let (config, config_text) = wanted::config(&source, probe)?;
     let mut wanted = Wanted::named(&args.module, &args.filesystem);
     wanted.serve(&config);
     let mut private = private::files(&config)?;
-    if let Some(plan) = network::plan(&config, !args.no_probe, &mut wanted)? {
+    private::sync(&source.config, &config);
+    if let Some(plan) = network::plan(&config, probe, &mut wanted)? {
         private.push((network::FILE, serde_json::to_vec_pretty(&plan)?));
     }
-    if !args.no_probe {
-        config
-            .targets
-            .iter()
-            .try_for_each(|target| wanted.probe(target))?;
+    if probe {
+        local::tell(&wanted.examine(&config.targets)?);
         wanted.attend(Path::new("/"));
     }
     let dirs = module_dirs(&release, &args.modules_dir)?;
     let index = Index::read(&dirs)?;
     wanted.settle(|name| index.path(name).is_some());
-    if let Some(warning) = wanted.unwatched(|name| index.resolve(name) == Resolved::Unknown) {
-        eprintln!("baredumpctl: {warning}");
-    }
+    warnings.extend(wanted.unwatched(|name| index.resolve(name) == Resolved::Unknown));
     let kernel_config = kernel_config(args, &release, &dirs)?;
     let options = Options::read(&or_default(&args.modprobe_dir, || {
         modules::DEFAULT_DIRS.map(PathBuf::from).to_vec()
@@ -118,8 +159,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         &closure,
         &or_default(&args.firmware_dir, || firmware::default_dirs(&release)),
     )?;
+    warnings.extend(firmware.warnings.iter().cloned());
     let binary = read_binary(args.binary.as_deref())?;
     check_machine(&binary, &release, &closure, kernel_config.as_ref())?;
+    let builtin: BTreeSet<_> = closure.builtin.union(&wanted.builtin).cloned().collect();
+    let source = Source {
+        builtin: builtin.clone(),
+        ..source
+    };
     let archive = image::assemble(Contents {
         release: &release,
         binary: strip(binary),
@@ -128,27 +175,19 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         options: &options,
         firmware: &firmware,
         private,
+        source: probe.then_some(source),
     })?;
     let choice = choose(args, kernel_config.as_ref(), &release);
     let bytes = image::pack(&archive, choice.compression)?;
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| host::image_path(&release));
-    image::write_file(&output, &bytes).with_context(|| output.display().to_string())?;
-    firmware
-        .warnings
-        .iter()
-        .for_each(|warning| eprintln!("baredumpctl: {warning}"));
-    describe(&archive, &closure, &wanted);
-    say(&format!(
-        "{}: {} bytes for kernel {release}, {} ({})",
-        output.display(),
-        bytes.len(),
-        choice.compression.name(),
-        choice.reason
-    ));
-    Ok(ExitCode::SUCCESS)
+    Ok(Built {
+        release,
+        archive,
+        bytes,
+        closure,
+        builtin,
+        warnings,
+        choice,
+    })
 }
 
 fn or_default(given: &[PathBuf], default: impl FnOnce() -> Vec<PathBuf>) -> Vec<PathBuf> {
@@ -249,32 +288,24 @@ fn check_machine(
     }
 }
 
-fn describe(archive: &Archive, closure: &Closure, wanted: &Wanted) {
+fn describe(built: &Built) {
     let mut total = 0;
-    for (path, entry) in archive.entries() {
+    for (path, entry) in built.archive.entries() {
         if let Node::File(bytes) = &entry.node {
             total += bytes.len();
             say(&format!("{:>10}  /{path}", bytes.len()));
         }
     }
     say(&format!("{total:>10}  unpacked"));
-    let order: Vec<_> = closure
-        .load
-        .iter()
-        .map(|module| module.name.as_str())
-        .collect();
-    let list = |words: &[&str]| {
+    let list = |words: Vec<&str>| {
         if words.is_empty() {
             "none".to_owned()
         } else {
             words.join(" ")
         }
     };
-    say(&format!("load order: {}", list(&order)));
-    let builtin: Vec<_> = closure
-        .builtin
-        .union(&wanted.builtin)
-        .map(String::as_str)
-        .collect();
-    say(&format!("built in:   {}", list(&builtin)));
+    let order = built.closure.load.iter().map(|module| module.name.as_str());
+    say(&format!("load order: {}", list(order.collect())));
+    let builtin = built.builtin.iter().map(String::as_str);
+    say(&format!("built in:   {}", list(builtin.collect())));
 }

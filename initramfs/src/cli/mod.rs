@@ -6,6 +6,7 @@ mod disarm;
 mod estimate;
 mod host;
 mod image;
+mod local;
 mod network;
 mod presign;
 mod private;

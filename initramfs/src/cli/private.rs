@@ -25,6 +25,7 @@ const SEED: usize = 512;
 /// What the targets need, and a seed where something is encrypted: early in a capture kernel there is little that is random.
 pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     let mut files = Vec::new();
+    check_names(config)?;
     for target in &config.targets {
         match &target.kind {
             Kind::Sftp { .. } => ssh(config, target, &mut files)?,
@@ -150,6 +151,42 @@ fn ssh(config: &Config, target: &TargetSpec, files: &mut Vec<Private>) -> Result
     }
 }
 
+/// Brings what the image was made of to the disk: after a panic within the time that file systems hold new files back, a
+/// configuration that was just written would be empty. Nothing depends on it but the next image.
+pub(super) fn sync(file: &Path, config: &Config) {
+    for path in keys(config).map(|(_, path)| path).chain([file]) {
+        for path in [Some(path), path.parent()].into_iter().flatten() {
+            let _ = File::open(path).and_then(|file| file.sync_all());
+        }
+    }
+}
+
+/// The files that a configuration names, with their keys in it.
+fn keys(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
+    let keys = [
+        ("ssh_key", &config.ssh_key),
+        ("ssh_certificate", &config.ssh_certificate),
+        ("ssh_known_hosts", &config.ssh_known_hosts),
+        ("s3_credentials", &config.s3_credentials),
+        ("presigned", &config.presigned),
+        ("ca", &config.ca),
+    ];
+    let keys = keys.into_iter();
+    keys.filter_map(|(key, path)| Some((key, path.as_deref()?)))
+}
+
+/// A file that is named and not there is a typing error, also where no target needs it yet.
+fn check_names(config: &Config) -> Result<()> {
+    for (key, path) in keys(config) {
+        let found = std::fs::metadata(path);
+        let found = found.with_context(|| format!("`{key}` names {}", path.display()))?;
+        if !found.is_file() {
+            bail!("`{key}` names {}, which is no file", path.display());
+        }
+    }
+    Ok(())
+}
+
 fn needed<'a>(target: &TargetSpec, key: &str, path: Option<&'a Path>) -> Result<&'a Path> {
     path.with_context(|| {
         format!("target {target} needs a file that the configuration does not name: set `{key}`")
@@ -214,7 +251,13 @@ mod tests {
         let key = format!("ssh_key = {:?}\n", path("key"));
         assert!(error(&key).contains("`ssh_known_hosts`"));
         let missing = format!("{key}ssh_known_hosts = {:?}\n", path("none"));
-        assert!(error(&missing).contains("none"));
+        assert!(error(&missing).starts_with("`ssh_known_hosts` names /"));
+        let idle = format!("targets = [\"nfs://h/d\"]\nssh_key = {:?}", path("none"));
+        let idle = files(&Config::from_toml_strict(&idle).unwrap()).unwrap_err();
+        assert!(
+            format!("{idle:#}").starts_with("`ssh_key` names /"),
+            "{idle:#}"
+        );
         let unknown = format!("{key}ssh_known_hosts = {:?}\n", path("none of h"));
         assert!(error(&unknown).contains("no key for h"));
         let whole = format!("{key}ssh_known_hosts = {:?}\n", path("hosts"));
@@ -274,7 +317,7 @@ mod tests {
         let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["presigned", "built", "seed"]);
         assert_eq!(found[0].1, good.as_bytes());
-        let both = error("s3_credentials = \"/keys\"");
+        let both = error(&format!("s3_credentials = {path:?}"));
         assert!(both.contains("both set"), "{both}");
         let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
         let sealed = error(&format!("recipients = [{key:?}]"));

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 use baredump::config::{Config, RawConfig, Value};
 use baredump::net::Plan;
 use baredump::target::{self, Kind, TargetSpec};
+use initramfs::image::Source;
 use initramfs::{ext4, network, sysfs};
+
+use super::local::{self, Disks, Seen};
 
 /// Modules and file systems, each once.
 #[derive(Debug, Default)]
@@ -26,38 +29,69 @@ pub(super) struct Wanted {
     watchdogs: BTreeSet<String>,
 }
 
-/// The configuration as it goes into the image: the file's text, or with `targets` that replace its own.
-pub(super) fn config(path: &Path, required: bool, targets: &[String]) -> Result<(Config, String)> {
+/// The configuration as it goes into the image: the file's text, or with targets that replace its own: those of the command line, and
+/// what `probe` finds that a path or the name of a device means on this machine.
+pub(super) fn config(source: &Source, probe: bool) -> Result<(Config, String)> {
+    let (path, targets) = (&source.config, &source.targets);
+    let shown = path.display();
     let text = match fs::read_to_string(path) {
         Err(err)
-            if err.kind() == std::io::ErrorKind::NotFound && !required && !targets.is_empty() =>
+            if err.kind() == std::io::ErrorKind::NotFound
+                && !source.config_is_needed
+                && !targets.is_empty() =>
         {
             String::new()
         }
         other => other.with_context(|| {
-            format!(
-                "{}: write one with targets = [\"file:UUID=…:/var/crash\"], or give --target",
-                path.display()
-            )
+            format!("{shown}: write one with targets = [\"/var/crash\"], or give --target")
         })?,
     };
-    let text = if targets.is_empty() {
+    let given = if targets.is_empty() {
+        let raw = RawConfig::from_toml(&text).with_context(|| shown.to_string())?;
+        let value = raw.entries().find(|(key, _)| *key == "targets");
+        match value {
+            Some((_, Value::Text(text))) => text.split(',').map(str::to_owned).collect(),
+            Some((_, Value::List(list))) => list.clone(),
+            _ => Vec::new(),
+        }
+    } else {
+        targets.clone()
+    };
+    let resolved = resolve(&given, probe)?;
+    let text = if targets.is_empty() && resolved == given {
         text
     } else {
-        with_targets(&text, targets)?
+        with_targets(&text, &resolved)?
     };
-    let config = Config::from_toml_strict(&text).with_context(|| path.display().to_string())?;
+    let config = Config::from_toml_strict(&text).with_context(|| shown.to_string())?;
     if config.targets.is_empty() {
-        bail!(
-            "{} names no target: write targets = [\"file:UUID=…:/var/crash\"], or give --target",
-            path.display()
-        );
+        bail!("{shown} names no target: write targets = [\"/var/crash\"], or give --target");
     }
-    Ok((config, text))
+    with_claims(config, text, probe)
+}
+
+/// Targets as the capture kernel finds them.
+fn resolve(given: &[String], probe: bool) -> Result<Vec<String>> {
+    if !given.iter().any(|target| local::is_local(target)) {
+        return Ok(given.to_vec());
+    }
+    if !probe {
+        if let Some(path) = given.iter().find(|target| local::is_path(target)) {
+            bail!(
+                "target {path} is a path of this machine, which --no-probe does not look at: write file:UUID=…:/path"
+            );
+        }
+        eprintln!(
+            "baredumpctl: a target is named by its place below /dev, and with --no-probe it stays so: another kernel may give that name to another device"
+        );
+        return Ok(given.to_vec());
+    }
+    let disks = Disks::look()?;
+    given.iter().map(|target| disks.resolve(target)).collect()
 }
 
 /// The same with the ids of the claimed partitions in `raw:` targets.
-pub(super) fn with_claims(config: Config, text: String, probe: bool) -> Result<(Config, String)> {
+fn with_claims(config: Config, text: String, probe: bool) -> Result<(Config, String)> {
     let Some(targets) = super::claim::with_ids(&config.targets, probe)? else {
         return Ok((config, text));
     };
@@ -128,8 +162,29 @@ impl Wanted {
         Ok(())
     }
 
+    /// Adds what the targets need on this machine, and says where their dumps will be seen.
+    pub(super) fn examine(&mut self, targets: &[TargetSpec]) -> Result<Vec<Seen>> {
+        if targets.iter().all(|target| target.device().is_none()) {
+            return Ok(Vec::new());
+        }
+        let disks = Disks::look()?;
+        for target in targets {
+            self.probe(target, &disks)?;
+            if let Some(path) = disks.obstacle(target) {
+                bail!(
+                    "target {target}: {} is no directory, and dumps need one: remove it, or name another path",
+                    path.display()
+                );
+            }
+        }
+        Ok(targets
+            .iter()
+            .filter_map(|target| disks.seen(target))
+            .collect())
+    }
+
     /// Adds what the target needs on this machine.
-    pub(super) fn probe(&mut self, target: &TargetSpec) -> Result<()> {
+    fn probe(&mut self, target: &TargetSpec, disks: &Disks) -> Result<()> {
         let Some(device) = target.device() else {
             return Ok(());
         };
@@ -138,7 +193,10 @@ impl Wanted {
                 "target {target} can't be looked at here; to build an image for another machine give --no-probe with --module and --filesystem"
             )
         };
-        let found = target::wait_for_device(device, Duration::ZERO).with_context(hint)?;
+        let found = match disks.one(device) {
+            Ok(found) => found.clone(),
+            Err(_) => target::wait_for_device(device, Duration::ZERO).with_context(hint)?,
+        };
         let drivers = sysfs::drivers(Path::new("/"), &found.node)?;
         drivers
             .modules
@@ -227,31 +285,24 @@ mod tests {
     fn no_target_and_unknown_keys_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("baredump.toml");
-        assert!(config(&path, false, &[]).is_err());
-        assert!(config(&path, true, &[TARGET.to_owned()]).is_err());
-        assert_eq!(
-            config(&path, false, &[TARGET.to_owned()])
-                .unwrap()
-                .0
-                .targets
-                .len(),
-            1
-        );
+        let config = |config_is_needed, targets: &[&str]| {
+            let source = Source {
+                config: path.clone(),
+                config_is_needed,
+                targets: targets.iter().map(ToString::to_string).collect(),
+                builtin: BTreeSet::new(),
+            };
+            super::config(&source, false).map_err(|error| format!("{error:#}"))
+        };
+        assert!(config(false, &[]).is_err());
+        assert!(config(true, &[TARGET]).is_err());
+        assert_eq!(config(false, &[TARGET]).unwrap().0.targets.len(), 1);
         fs::write(&path, "level = 31\n").unwrap();
-        assert!(
-            config(&path, true, &[])
-                .unwrap_err()
-                .to_string()
-                .contains("names no target")
-        );
+        assert!(config(true, &[]).unwrap_err().contains("names no target"));
         fs::write(&path, "levle = 31\n").unwrap();
-        assert!(
-            format!(
-                "{:#}",
-                config(&path, true, &[TARGET.to_owned()]).unwrap_err()
-            )
-            .contains("levle")
-        );
+        assert!(config(true, &[TARGET]).unwrap_err().contains("levle"));
+        let error = config(true, &["/var/crash"]).unwrap_err();
+        assert!(error.contains("--no-probe does not look"), "{error}");
     }
 
     #[test]

@@ -32,6 +32,25 @@ const MIRROR: &str = "mdadm --create /dev/md0 --run --assume-clean --level=1 --r
 mkfs.ext4 -q -L mirror /dev/md0
 mdadm --stop /dev/md0";
 
+/// Laid as Debian's installer does it. A path of the running machine becomes the target of the scenario, and a target that nobody would
+/// see is said.
+const SUBVOLUME: &str = "mkfs.btrfs -q -U 0e0cf1bc-1e62-4d22-b2c8-f3c2c4a6a2a1 /dev/vdb
+mount -t btrfs /dev/vdb /mnt; btrfs subvolume create /mnt/@rootfs; umount /mnt
+mount -t btrfs -o subvol=@rootfs /dev/vdb /mnt; mkdir /mnt/var
+target=file:UUID=0e0cf1bc-1e62-4d22-b2c8-f3c2c4a6a2a1
+says() {
+    baredumpctl image --target \"$1\" --output /run/x.img > /run/said 2>&1 || true
+    cat /run/said
+    grep -qF \"$2\" /run/said
+}
+says /mnt/var/crash \"$target:/var/crash?subvol=@rootfs: seen here at /mnt/var/crash\"
+says file:/dev/vdb:/var/crash?subvol=@rootfs \"$target:/var/crash?subvol=@rootfs: seen here at /mnt/var/crash\"
+says $target:/var/crash 'in the default subvolume of /dev/vdb, which is not what is mounted'
+mount -t tmpfs none /mnt/var
+says $target:/var/crash?subvol=@rootfs 'it would be /mnt/var/crash, but something else is mounted on /mnt/var'
+says /mnt/var/crash 'it lies in the mount on /mnt/var (tmpfs none)'
+umount /mnt/var; umount /mnt";
+
 const DISKS: &[Disk] = &[
     Disk {
         name: "disk-xfs",
@@ -45,13 +64,13 @@ const DISKS: &[Disk] = &[
     },
     Disk {
         name: "disk-btrfs",
-        target: "file:LABEL=pool:/crash?subvol=@dumps",
+        target: "file:UUID=0e0cf1bc-1e62-4d22-b2c8-f3c2c4a6a2a1:/var/crash?subvol=@rootfs",
         drives: 1,
         pulled: false,
         modules: &[],
         filesystems: &["btrfs"],
-        before: "mkfs.btrfs -q -L pool /dev/vdb; mount -t btrfs /dev/vdb /mnt; btrfs subvolume create /mnt/@dumps; umount /mnt",
-        after: "mount -t btrfs -o subvol=@dumps /dev/vdb /mnt",
+        before: SUBVOLUME,
+        after: "mount -t btrfs -o subvol=@rootfs /dev/vdb /run/root; mount --bind /run/root/var /mnt",
     },
     Disk {
         name: "disk-vfat",
