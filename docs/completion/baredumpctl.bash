@@ -34,7 +34,7 @@ _baredumpctl() {
             words='--kernel-release --modules-dir --kernel-config --config --target --module --filesystem'
             words+=' --no-probe --binary --firmware-dir --modprobe-dir --compress -o --output -h --help'
             ;;
-        arm:*) words='--kernel --image --kernel-release --append --remove --print -h --help' ;;
+        arm:*) words='--kernel --image --kernel-release --append --remove --print --again -h --help' ;;
         claim:*) [[ $cur == -* ]] && words='--force -h --help' || words=$(compgen -f /dev/) ;;
         disarm:*) words='-h --help' ;;
         estimate:*) words='--kernel --kernel-release --kernel-config --image -h --help' ;;

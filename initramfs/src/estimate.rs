@@ -4,9 +4,14 @@
 //! first allocations are there at once. The second is the dump. Source: kernel/kexec_file.c, init/initramfs.c, mm/sparse-vmemmap.c,
 //! arch/x86/boot/header.S, Linux 5.10 to 7.2; the constants are measured, see docs/capture-kernel.md and kernel-config/floors.toml.
 
+mod buffers;
+
+pub use buffers::{Buffers, Source, buffers};
+
 use crate::bzimage::BzImage;
 use crate::cpio::{Archive, Node};
 use crate::decompress;
+use crate::image;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -82,73 +87,6 @@ pub struct Estimate {
     pub reserve: u64,
 }
 
-/// What a driver allocates for a device that it has found and uses, or a client of ours for its server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Buffers {
-    /// Its module, or the client's name.
-    pub driver: &'static str,
-    /// In MiB.
-    pub mebibytes: u64,
-    /// Whether that was measured, with one device in QEMU and 6.12; if not, it is an allowance, taken from the sizes of its queues.
-    pub measured: bool,
-}
-
-const fn measured(driver: &'static str, mebibytes: u64) -> Buffers {
-    Buffers {
-        driver,
-        mebibytes,
-        measured: true,
-    }
-}
-
-const fn allowance(driver: &'static str, mebibytes: u64) -> Buffers {
-    Buffers {
-        driver,
-        mebibytes,
-        measured: false,
-    }
-}
-
-const BUFFERS: &[Buffers] = &[
-    measured("nvme", 2),
-    measured("ahci", 3),
-    measured("virtio_scsi", 3),
-    measured("vmw_pvscsi", 4),
-    measured("e1000e", 1),
-    measured("virtio_net", 1),
-    measured("vmxnet3", 4),
-    allowance("megaraid_sas", 24),
-    allowance("mpt3sas", 24),
-    allowance("mlx5_core", 40),
-    allowance("ixgbe", 12),
-    allowance("igb", 6),
-    allowance("ena", 8),
-    allowance("btrfs", 4),
-    allowance("xfs", 3),
-    measured("nfsv3", 1),
-    measured("nfsv4", 1),
-    measured(SSH, 2),
-    measured(WEB, 7),
-];
-/// The client for `sftp:` targets, and that for `s3:` and `https:` ones: windows and parts on their way, ciphers' code and tables.
-const SSH: &str = "ssh";
-const WEB: &str = "web";
-/// The files of an image whose client has them.
-const CLIENTS: &[(&str, &str)] = &[
-    ("etc/baredump/ssh_key", SSH),
-    ("etc/baredump/s3_credentials", WEB),
-    ("etc/baredump/presigned", WEB),
-    ("etc/baredump/ca.pem", WEB),
-];
-
-/// What the drivers of an image allocate, of those that are known.
-pub fn buffers<'a>(modules: impl Iterator<Item = &'a str>) -> Vec<Buffers> {
-    modules
-        .filter_map(|name| BUFFERS.iter().find(|buffers| buffers.driver == name))
-        .copied()
-        .collect()
-}
-
 impl Machine {
     /// Takes over what a kernel image says of itself.
     pub fn set_kernel(&mut self, header: &BzImage, file: &[u8]) {
@@ -175,16 +113,20 @@ impl Machine {
                 self.modules += size;
             }
         }
-        let names = archive.entries().filter_map(|(path, _)| {
+        let modules = archive.entries().filter_map(|(path, entry)| {
             let (_, name) = path.rsplit_once('/')?;
-            name.strip_suffix(".ko")
+            match &entry.node {
+                Node::File(bytes) => buffers::of_module(name.strip_suffix(".ko")?, bytes),
+                _ => None,
+            }
         });
-        let clients = CLIENTS
+        // What is built in has the same devices.
+        let builtin = image::source(archive).unwrap_or_default().builtin;
+        let names = builtin
             .iter()
-            .filter(|(file, _)| archive.file_bytes(file).is_some());
-        let mut clients: Vec<_> = clients.map(|(_, client)| *client).collect();
-        clients.dedup();
-        self.buffers = buffers(names.chain(clients));
+            .map(String::as_str)
+            .chain(buffers::clients(archive));
+        self.buffers = modules.chain(buffers(names)).collect();
     }
 
     /// Adds it up.
@@ -337,6 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_the_recorded_sizes() {
+        const DOCUMENT: &str = include_str!("../../docs/capture-kernel.md");
+        let of = |name: &str, key: &str| {
+            let mut tables = FLOORS.split("[[floor]]").skip(1);
+            let table = tables.find(|table| value(table, "name") == name);
+            value(table.unwrap(), key).parse::<u64>().unwrap()
+        };
+        for (key, row) in [
+            ("unpacked", "| the image, unpacked |"),
+            ("image", "| the image, compressed: free again"),
+        ] {
+            let line = DOCUMENT.lines().find(|line| line.starts_with(row)).unwrap();
+            let tenths = |name| (of(name, key) * 10 + MIB / 2) / MIB;
+            let shown = ["6.1", "6.12", "own"].map(tenths);
+            let shown = shown.map(|tenths| format!(" {}.{} |", tenths / 10, tenths % 10));
+            assert!(line.ends_with(&shown.concat()), "{line}: {shown:?}");
+        }
+    }
+
+    #[test]
     fn parts_are_what_is_added() {
         let machine = Machine {
             kernel: 40 * MIB,
@@ -364,7 +326,8 @@ mod tests {
         assert!(more(&|machine| machine.buffers = many()) > estimate.smallest + 20);
         assert!(more(&|machine| machine.init_size = 90 * MIB) > 90);
         assert!(more(&|machine| machine.threads = 64) > estimate.smallest);
-        assert_eq!(many(), [allowance("mlx5_core", 40)]);
+        let names: Vec<_> = many().into_iter().map(|one| one.driver).collect();
+        assert_eq!(names, ["mlx5_core"]);
     }
 
     #[test]

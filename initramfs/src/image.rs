@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::compress::{CompressError, Compression};
-use crate::cpio::{Archive, CpioError};
+use crate::cpio::{Archive, CpioError, Entry, Node};
 use crate::decompress;
 use crate::firmware::Firmware;
 use crate::modules::{Closure, Options};
@@ -154,6 +154,23 @@ pub fn release(archive: &Archive) -> Option<String> {
     Some(String::from_utf8_lossy(text).trim().to_owned())
 }
 
+/// Can the kernel start the image's program?
+///
+/// # Errors
+/// It is not there, no program that may be executed, or needs a loader.
+pub fn check(archive: &Archive) -> Result<(), ImageError> {
+    let bad = |why: &str| Err(ImageError::NoImage(why.to_owned()));
+    match archive.entry("init") {
+        None => bad("it has no /init, with which the kernel would start"),
+        Some(entry) if entry.mode & 0o111 == 0 => bad("its /init may not be executed"),
+        Some(Entry {
+            node: Node::File(bytes),
+            ..
+        }) if is_static_elf(bytes) == Some(true) => Ok(()),
+        Some(_) => bad("its /init is no static program"),
+    }
+}
+
 /// What an image was made of; none when it is for another machine, or from an older baredumpctl.
 #[must_use]
 pub fn source(archive: &Archive) -> Option<Source> {
@@ -223,7 +240,6 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpio::Node;
     use crate::modules::{ModInfo, Module};
     use std::os::unix::fs::PermissionsExt;
 
@@ -299,6 +315,37 @@ mod tests {
         }
         assert!(unpack(b"\x28\xb5\x2f\xfdgarbage").is_err());
         assert!(unpack(b"text").is_err());
+    }
+
+    #[test]
+    fn a_program_that_the_kernel_cannot_start_is_told() {
+        let error = |mode: u32, bytes: &[u8]| {
+            let mut archive = Archive::new();
+            archive.file("init", mode, bytes.to_vec()).unwrap();
+            check(&archive).map_err(|error| error.to_string())
+        };
+        let mut program = vec![0; 64 + 56];
+        program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (program[32], program[56], program[64]) = (64, 1, 1);
+        assert_eq!(error(0o755, &program), Ok(()));
+        assert!(
+            error(0o644, &program)
+                .unwrap_err()
+                .contains("may not be executed")
+        );
+        assert!(
+            error(0o755, b"#!/bin/sh")
+                .unwrap_err()
+                .contains("no static")
+        );
+        program[64] = 3;
+        assert!(error(0o755, &program).unwrap_err().contains("no static"));
+        assert!(
+            check(&Archive::new())
+                .unwrap_err()
+                .to_string()
+                .contains("no /init")
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod image;
 pub mod kconfig;
 pub mod loader;
 pub mod machine;
+pub mod memory;
 pub mod modules;
 pub mod mounts;
 pub mod network;

@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::arm64_image;
 use crate::bzimage::{BzImage, BzImageError};
 use crate::cmdline::TooLong;
+use crate::memory;
 
 /// Since Linux 7.0, and before; the old names stay as links for a while.
 const CRASH_SIZE: [&str; 2] = ["sys/kernel/kexec/crash_size", "sys/kernel/kexec_crash_size"];
@@ -46,8 +47,8 @@ pub enum LoadError {
     NoKexec(PathBuf),
     /// No memory reserved.
     #[error(
-        "no memory is reserved for a capture kernel: add crashkernel=256M (baredumpctl estimate says how much is needed) to the kernel \
-         command line and reboot; if it is there, the kernel's log says why it was not granted"
+        "no memory is reserved for a capture kernel: add the crashkernel= that baredumpctl estimate says to the kernel command line and \
+         reboot; if it is there, the kernel's log says why it was not granted"
     )]
     NoReservation,
     /// A file can't be read.
@@ -90,6 +91,12 @@ pub struct Record {
     pub image_bytes: u64,
     /// The capture kernel's command line.
     pub command_line: String,
+    /// CRC-32 of the image.
+    #[serde(default)]
+    pub image_crc32: u32,
+    /// Bytes of memory that the machine had; none when the kernel did not say.
+    #[serde(default)]
+    pub memory: Option<u64>,
     /// When the pre-signed URLs in the image end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presigned: Option<Ends>,
@@ -212,6 +219,12 @@ pub fn arm(
         image: image.to_owned(),
         image_bytes: size(&image_file),
         command_line: command_line.to_owned(),
+        image_crc32: crc32(&image_file).map_err(|cause| LoadError::Read {
+            path: image.to_owned(),
+            cause,
+        })?,
+        // Before it is loaded: what comes at the same time is said to be too late.
+        memory: memory::bytes(root),
         presigned,
     };
     let armed = || number(root, CRASH_LOADED).is_ok_and(|loaded| loaded != 0);
@@ -222,6 +235,19 @@ pub fn arm(
     })?;
     keep_record(root, &record);
     Ok(record)
+}
+
+fn crc32(mut file: &File) -> io::Result<u32> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(zlib_rs::crc32::crc32(0, &bytes))
+}
+
+/// Is the image file still the one that was loaded?
+#[must_use]
+pub fn is_loaded(record: &Record) -> bool {
+    let file = File::open(&record.image).and_then(|file| crc32(&file));
+    file.is_ok_and(|crc| crc == record.image_crc32)
 }
 
 /// The kernel gives up what is loaded before it looks at what is to be loaded: after a failure the machine may be armed no more.
@@ -390,6 +416,8 @@ mod tests {
             image: "/i".into(),
             image_bytes: 3,
             command_line: "a b".into(),
+            image_crc32: 0,
+            memory: Some(1 << 30),
             presigned: None,
         };
         keep_record(dir.path(), &record);

@@ -138,10 +138,11 @@ pub(crate) fn tool(sh: &Shell, program: &str, package: &str) -> Result<()> {
     install(sh, &[package])
 }
 
-/// Installs Debian packages without recommendations: those of QEMU want `qemu-utils`, which a backported one may keep out.
+/// Installs Debian packages without recommendations: those of QEMU want `qemu-utils`, which a backported one may keep out. Nothing is
+/// ever removed for it.
 pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
+    const INSTALL: &str = "apt-get install -y --no-remove --no-install-recommends";
     let list = packages.join(" ");
-    let command = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
     let prefix: &[&str] = if is_root() {
         &[]
     } else if cmd!(sh, "sudo -n true")
@@ -153,11 +154,23 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
         &["sudo", "-n"]
     } else {
         return Err(Stop::new(format!(
-            "these packages are missing: {list}. Run this once, then again what you ran:\n  sudo sh -c '{command}'"
+            "these packages are missing: {list}. Run this once, then again what you ran:\n  sudo sh -c 'apt-get update && {INSTALL} {list}'"
         )));
     };
+    cmd!(sh, "env {prefix...} apt-get update").quiet().run()?;
+    // What it would do; without --no-remove, which would say nothing of it.
+    let simulated = cmd!(
+        sh,
+        "env LC_ALL=C apt-get install -s -y --no-install-recommends {packages...}"
+    )
+    .quiet()
+    .ignore_status()
+    .read()?;
+    if let Some(refusal) = refusal(&simulated, &list) {
+        return Err(Stop::new(refusal));
+    }
     say(&format!("installing {list}"));
-    let command = format!("export DEBIAN_FRONTEND=noninteractive; {command}");
+    let command = format!("export DEBIAN_FRONTEND=noninteractive; {INSTALL} {list}");
     cmd!(sh, "env {prefix...} sh -c {command}").quiet().run()?;
     for (tool, package) in [HOST, ARM64, SERVERS, DISKS, FULL]
         .into_iter()
@@ -169,6 +182,20 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is said when apt, by its simulation, would remove packages for those that are wanted.
+fn refusal(simulated: &str, wanted: &str) -> Option<String> {
+    let lines = simulated
+        .lines()
+        .filter_map(|line| line.strip_prefix("Remv "));
+    let removed: Vec<_> = lines.filter_map(|line| line.split(' ').next()).collect();
+    (!removed.is_empty()).then(|| {
+        format!(
+            "these packages are missing: {wanted}. apt would remove {} for them, and nothing is removed here: install them yourself in versions that go together (apt-get -s install {wanted} says what is in the way)",
+            removed.join(", ")
+        )
+    })
 }
 
 /// The static targets and the components, where rustup did not bring them with the toolchain.
@@ -199,4 +226,23 @@ pub(crate) fn is_root() -> bool {
         .arg("-u")
         .output()
         .is_ok_and(|out| out.stdout == b"0\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_removed() {
+        let simulated = "Reading package lists...\nRemv qemu-utils [1:7.2+dfsg-7+deb12u18+bpo]\nInst qemu-block-extra (1:7.2 Debian:12 [amd64])\nConf qemu-block-extra (1:7.2)\n";
+        let said = refusal(simulated, "qemu-system-x86").unwrap();
+        assert!(
+            said.contains("would remove qemu-utils for them") && said.contains("qemu-system-x86"),
+            "{said}"
+        );
+        assert_eq!(
+            refusal("Inst crash (8.0 Debian:12 [amd64])\n", "crash"),
+            None
+        );
+    }
 }

@@ -189,6 +189,18 @@ impl Config {
         Ok(config)
     }
 
+    /// Judges the `baredump.*` words of a command line before it is used.
+    ///
+    /// # Errors
+    /// On an unknown key or a value that is not allowed.
+    pub fn from_words_strict(cmdline: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (key, value) in RawConfig::from_cmdline(cmdline).entries() {
+            keys::set(&mut config, key, value)?;
+        }
+        Ok(config)
+    }
+
     /// The configuration in force at the crash: the file, then the words of `cmdline`, which win. Never fails: the second value
     /// says what was ignored.
     pub fn load(toml: Option<&str>, cmdline: &str) -> (Self, Vec<String>) {
@@ -289,6 +301,23 @@ mod tests {
         );
         assert_eq!(c.machine_id, None);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
+    }
+
+    #[test]
+    fn words_are_judged_before_they_are_used() {
+        let strict = |words: &str| Config::from_words_strict(words).map_err(|e| e.to_string());
+        let good = "quiet baredump.level=23 baredump.fault=config:kill! nvme.x=1";
+        assert_eq!(strict(good).unwrap().level.bits(), 23);
+        for (words, part) in [
+            ("baredump.recipients=AGE1QL3Z7HJ", "no age recipient"),
+            ("baredump.recipient=age1ql3z7hj", "unknown"),
+            ("baredump.targets=/var/crash", "/var/crash"),
+            ("baredump.level", "0 to 31"),
+            ("\"baredump.stall=in a minute\"", "stall"),
+        ] {
+            let error = strict(words).unwrap_err();
+            assert!(error.contains(part), "{words}: {error}");
+        }
     }
 
     #[test]

@@ -4,17 +4,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use baredump::config::Config;
 use baredump::target::web::{self, Ends};
 use initramfs::cmdline::{self, Change, CommandLine, Request};
-use initramfs::image;
+use initramfs::cpio::Archive;
 use initramfs::loader::{self, Kernel};
+use initramfs::{image, memory};
 
-use super::{host, private, say};
+use super::fit::{self, Fit};
+use super::{NOT_ARMED, estimate, host, local, private, say};
 
 /// Load the capture kernel and its image, to be started by a panic
 ///
 /// The capture kernel's command line is the running kernel's without what would harm or is of no use (crashkernel=, root=,
-/// hugepages=, …), and with what a capture kernel needs; --print shows each change with its reason and loads nothing.
+/// hugepages=, …), and with what a capture kernel needs; --print shows each change with its reason and loads nothing. The targets of the image are
+/// looked up on this machine once more, and compared with the configuration. Exit code 3: it is loaded, but does not fit this machine any
+/// more.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kernel image to start at a panic [default: that of --kernel-release in /boot or its module directory]
@@ -35,21 +40,31 @@ pub(super) struct Args {
     /// Show the command line and each change, and load nothing
     #[arg(long)]
     print: bool,
+    /// Load once more what is loaded, with the command line that it has, when the machine's memory is not what it was: for udev
+    #[arg(long, conflicts_with_all = ["kernel", "image", "kernel_release", "append", "remove", "print"])]
+    again: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    let root = Path::new("/");
+    if args.again {
+        return again(root);
+    }
     let line = command_line(args)?;
     if args.print {
         print(&line);
         return Ok(ExitCode::SUCCESS);
     }
-    let root = Path::new("/");
+    if !host::is_root() {
+        bail!("root is needed: only root may load a capture kernel");
+    }
     let kernel = find_kernel(args.kernel.as_deref(), args.kernel_release.as_deref())?;
     let path = match &args.image {
         Some(path) => path.clone(),
         None => host::image_path(&kernel.header.release),
     };
-    let presigned = check_image(&path, &kernel)?;
+    let (bytes, archive) = fit::read(&path)?;
+    let presigned = check_image(&path, &archive, &kernel)?;
     line.check(kernel.header.cmdline_size)?;
     let record = loader::arm(root, &kernel, &path, &line.text, presigned)?;
     say(&format!(
@@ -63,18 +78,55 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(ends) = presigned.filter(|ends| ends.is_near()) {
         eprintln!("baredumpctl: {}", private::expiring(ends));
     }
+    if let Some(warning) = estimate::too_small(&kernel, bytes.len(), &archive) {
+        eprintln!("baredumpctl: {warning}");
+    }
+    Ok(judge(&Fit::of(&archive)))
+}
+
+/// An image that does not fit any more is better than none: it is loaded, and what does not fit is said.
+fn judge(fit: &Fit) -> ExitCode {
+    local::tell(&fit.seen);
+    for fault in &fit.faults {
+        eprintln!("baredumpctl: the image does not fit this machine any more: {fault}");
+    }
+    if fit.faults.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("baredumpctl: {}", fit::REMEDY);
+    ExitCode::from(NOT_ARMED)
+}
+
+/// Where nothing is loaded, or by somebody else, nothing is done.
+fn again(root: &Path) -> Result<ExitCode> {
+    let Some(record) = loader::status(root)?.loaded else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    if memory::changed(root, record.memory).is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let kernel = Kernel::open(&record.kernel)?;
+    loader::arm(
+        root,
+        &kernel,
+        &record.image,
+        &record.command_line,
+        record.presigned,
+    )?;
+    say("armed again, with the memory as it is now");
     Ok(ExitCode::SUCCESS)
 }
 
 fn command_line(args: &Args) -> Result<CommandLine> {
     cmdline::check_quotes(&args.append)?;
+    Config::from_words_strict(&args.append.join(" ")).context("--append")?;
     let production = std::fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
     let (boot_id, machine_id) = (host::boot_id(), host::machine_id());
     Ok(CommandLine::build(&Request {
         production: &production,
         boot_id: boot_id.as_deref(),
         machine_id: machine_id.as_deref(),
-        memory_end: host::memory_end(),
+        memory_end: memory::end(Path::new("/")),
         remove: &args.remove,
         append: &args.append,
     }))
@@ -112,15 +164,10 @@ pub(super) fn find_kernel(path: Option<&Path>, release: Option<&str>) -> Result<
     Ok(Kernel::open(path)?)
 }
 
-/// An image with another kernel's modules would only fail at the crash. Gives the end of its pre-signed URLs.
-fn check_image(path: &Path, kernel: &Kernel) -> Result<Option<Ends>> {
+/// An image with another kernel's modules, or without a program, would only fail at the crash. Gives the end of its pre-signed URLs.
+fn check_image(path: &Path, archive: &Archive, kernel: &Kernel) -> Result<Option<Ends>> {
     let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| {
-        format!("{shown}: build it with baredumpctl image, or name one with --image")
-    })?;
-    let archive =
-        image::unpack(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
-    match image::release(&archive) {
+    match image::release(archive) {
         None => eprintln!(
             "baredumpctl: {shown} doesn't say for which kernel it was built; it is loaded as it is"
         ),
@@ -130,7 +177,9 @@ fn check_image(path: &Path, kernel: &Kernel) -> Result<Option<Ends>> {
             kernel.header.release,
             kernel.header.release
         ),
-        Some(_) => {}
+        Some(_) => image::check(archive).with_context(|| {
+            format!("{shown} can't be loaded: build it anew with baredumpctl image")
+        })?,
     }
     let urls = archive.file_bytes(&format!("etc/baredump/{}", private::PRESIGNED));
     Ok(urls.and_then(|urls| web::presigned_end(&String::from_utf8_lossy(urls))))

@@ -6,18 +6,21 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use baredump::config::{Config, Threads};
-use initramfs::estimate::Machine;
+use initramfs::cpio::Archive;
+use initramfs::estimate::{Estimate, Machine, Source};
 use initramfs::image;
 use initramfs::kconfig::KernelConfig;
+use initramfs::loader::Kernel;
 
-use super::{arm, host, say};
+use super::{arm, fit, host, image as image_verb, say};
 
 const MIB: f64 = 1_048_576.0;
 
 /// Say how much memory to reserve for the capture kernel, and what it is made of
 ///
-/// Looks at the kernel and at the image that was built for it: it holds the modules for the targets of this machine. The first number is what
-/// is expected to work, the second what to reserve with crashkernel=. Of drivers' buffers it says which were measured and which are guessed.
+/// Looks at the kernel and at the image that was built for it, or that would be built: it holds the modules for the targets of this machine.
+/// The first number is what is expected to work, the second what to reserve with crashkernel=. Of drivers' buffers it says which were
+/// measured and which are guessed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Kernel image to start at a panic [default: that of --kernel-release in /boot or its module directory]
@@ -41,19 +44,46 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         Some(path) => path.clone(),
         None => host::image_path(release),
     };
-    let shown = path.display();
-    let bytes = std::fs::read(&path).with_context(|| {
-        format!("{shown}: build it with baredumpctl image, or name one with --image")
-    })?;
-    let archive =
-        image::unpack(&bytes).with_context(|| format!("{shown} can't be the capture image"))?;
+    let is_there = args.image.is_some() || path.exists();
+    let (bytes, archive) = if is_there {
+        fit::read(&path)?
+    } else {
+        planned(release, args.kernel_config.as_deref())?
+    };
+    let config = kernel_config(args.kernel_config.as_deref(), release)?;
+    let machine = machine(&kernel, config.as_ref(), bytes.len(), &archive)?;
+    say(&if is_there {
+        format!("{release} with {}", path.display())
+    } else {
+        format!("{release} with an image as baredumpctl image would build it now")
+    });
+    show(&machine);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The image that would be built, where there is none yet; without a configuration for a dump on the disk.
+fn planned(release: &str, kernel_config: Option<&Path>) -> Result<(Vec<u8>, Archive)> {
+    let target = if Path::new(image_verb::CONFIG).exists() {
+        Vec::new()
+    } else {
+        vec!["/var/crash".to_owned()]
+    };
+    let built = image_verb::build(&image_verb::Args::of(release, kernel_config, target));
+    let built = built.context("there is no image yet, and none can be built to look at")?;
+    Ok((built.bytes, built.archive))
+}
+
+/// What a kernel with an image needs on this machine.
+pub(super) fn machine(
+    kernel: &Kernel,
+    config: Option<&KernelConfig>,
+    image_bytes: usize,
+    archive: &Archive,
+) -> Result<Machine> {
     let file = std::fs::read(&kernel.path).with_context(|| kernel.path.display().to_string())?;
-    let config = kernel_config(args, release)?;
     let mut machine = Machine {
-        tiny: config
-            .as_ref()
-            .is_some_and(|config| config.is_builtin("CONFIG_SLUB_TINY")),
-        page_size: config.as_ref().map_or(4096, page_size),
+        tiny: config.is_some_and(|config| config.is_builtin("CONFIG_SLUB_TINY")),
+        page_size: config.map_or(4096, page_size),
         cpus: thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
         threads: archive
             .file_bytes(image::CONFIG_FILE)
@@ -61,14 +91,53 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         ..Machine::default()
     };
     machine.set_kernel(&kernel.header, &file);
-    machine.set_image(bytes.len() as u64, &archive);
-    say(&format!("{release} with {shown}"));
-    show(&machine);
-    Ok(ExitCode::SUCCESS)
+    machine.set_image(image_bytes as u64, archive);
+    Ok(machine)
 }
 
-fn kernel_config(args: &Args, release: &str) -> Result<Option<KernelConfig>> {
-    match &args.kernel_config {
+/// The word for the kernel command line, or where to learn it.
+pub(super) fn advice() -> String {
+    let reserve = || -> Result<u64> {
+        let kernel = arm::find_kernel(None, None)?;
+        let release = &kernel.header.release;
+        let path = host::image_path(release);
+        let (bytes, archive) = if path.exists() {
+            fit::read(&path)?
+        } else {
+            planned(release, None)?
+        };
+        let config = kernel_config(None, release)?;
+        Ok(machine(&kernel, config.as_ref(), bytes.len(), &archive)?
+            .estimate()
+            .reserve)
+    };
+    match reserve() {
+        Ok(mebibytes) => format!("crashkernel={mebibytes}M"),
+        Err(_) => "the crashkernel= that baredumpctl estimate says".to_owned(),
+    }
+}
+
+/// What is said of a reservation that is too small for a kernel and its image.
+pub(super) fn too_small(kernel: &Kernel, image_bytes: usize, archive: &Archive) -> Option<String> {
+    let reserved = initramfs::loader::reserved(Path::new("/")).ok()? >> 20;
+    let config = kernel_config(None, &kernel.header.release).ok()?;
+    let estimate = machine(kernel, config.as_ref(), image_bytes, archive)
+        .ok()?
+        .estimate();
+    compare(reserved, &estimate)
+}
+
+fn compare(reserved: u64, estimate: &Estimate) -> Option<String> {
+    (reserved < estimate.smallest).then(|| {
+        format!(
+            "{reserved} MiB are reserved, and this kernel with this image is expected to need {}: reserve more with crashkernel={}M, or the capture may run out of memory",
+            estimate.smallest, estimate.reserve
+        )
+    })
+}
+
+fn kernel_config(given: Option<&Path>, release: &str) -> Result<Option<KernelConfig>> {
+    match given {
         Some(path) => Ok(Some(
             KernelConfig::read(path).with_context(|| path.display().to_string())?,
         )),
@@ -112,16 +181,14 @@ fn show(machine: &Machine) {
             mib(part.dumping)
         ));
     }
-    for (measured, what) in [(true, "buffers, measured"), (false, "buffers, guessed")] {
-        let of = machine
-            .buffers
-            .iter()
-            .filter(|one| one.measured == measured);
+    for source in [Source::Measured, Source::Queues, Source::Unknown] {
+        let what = source.text();
+        let of = machine.buffers.iter().filter(|one| one.source == source);
         let list: Vec<_> = of
             .map(|one| format!("{} {}", one.driver, one.mebibytes))
             .collect();
         if !list.is_empty() {
-            say(&format!("{what:<24}{}", list.join(", ")));
+            say(&format!("{what:<24} {}", list.join(", ")));
         }
     }
     say(&format!(
@@ -139,5 +206,25 @@ fn show(machine: &Machine) {
     let reserved = initramfs::loader::reserved(Path::new("/")).unwrap_or(0) >> 20;
     if reserved > 0 {
         say(&format!("reserved now            {reserved} MiB"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_below_the_estimate_is_said() {
+        let estimate = Estimate {
+            parts: Vec::new(),
+            smallest: 66,
+            reserve: 96,
+        };
+        assert_eq!(compare(66, &estimate), None);
+        let said = compare(56, &estimate).unwrap();
+        assert!(
+            said.starts_with("56 MiB") && said.contains("need 66") && said.contains("=96M"),
+            "{said}"
+        );
     }
 }

@@ -32,19 +32,19 @@ const INSTALLED_BINARY: &str = "/usr/lib/baredump/baredump";
 pub(super) struct Args {
     /// Release of the capture kernel [default: that of the running kernel]
     #[arg(long, value_name = "RELEASE")]
-    pub(super) kernel_release: Option<String>,
+    kernel_release: Option<String>,
     /// Directory of its modules (repeatable for packages unpacked separately) [default: /lib/modules/RELEASE or /usr/lib/modules/RELEASE]
     #[arg(long, value_name = "DIR")]
     modules_dir: Vec<PathBuf>,
     /// Its configuration [default: /boot/config-RELEASE or `config` in the module directory]
     #[arg(long, value_name = "FILE")]
-    pub(super) kernel_config: Option<PathBuf>,
+    kernel_config: Option<PathBuf>,
     /// Configuration of the capture [default: /etc/baredump.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Target that replaces those of the configuration, as /var/crash or file:UUID=…:/var/crash (repeatable)
     #[arg(long, value_name = "TARGET")]
-    pub(super) target: Vec<String>,
+    target: Vec<String>,
     /// Add this module (repeatable)
     #[arg(long, value_name = "NAME")]
     module: Vec<String>,
@@ -69,6 +69,18 @@ pub(super) struct Args {
     /// The image file, mode 0600 [default: /var/lib/baredump/RELEASE.img]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+impl Args {
+    /// What is built for `release` when nothing else is said.
+    pub(super) fn of(release: &str, kernel_config: Option<&Path>, target: Vec<String>) -> Self {
+        Self {
+            kernel_release: Some(release.to_owned()),
+            kernel_config: kernel_config.map(Path::to_owned),
+            target,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -4,6 +4,7 @@ mod arm;
 mod claim;
 mod disarm;
 mod estimate;
+mod fit;
 mod host;
 mod image;
 mod local;
@@ -19,7 +20,7 @@ use clap::{Parser, Subcommand};
 
 /// Something went wrong; usage errors end with clap's 2.
 const ERROR: u8 = 1;
-/// `status`: nothing is loaded.
+/// Nothing is loaded, or what is loaded does not fit this machine any more.
 const NOT_ARMED: u8 = 3;
 
 /// Prepare this machine to write a crash dump when its kernel panics.
@@ -34,7 +35,7 @@ const NOT_ARMED: u8 = 3;
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit codes: 0 done (status: armed), 1 error, 2 wrong usage, 3 not armed (status only)."
+    after_help = "Exit codes: 0 done (status: armed), 1 error, 2 wrong usage, 3 not armed, or armed with an image that does not fit this machine any more (arm and status)."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -163,16 +163,28 @@ pub(super) fn sync(file: &Path, config: &Config) {
 
 /// The files that a configuration names, with their keys in it.
 fn keys(config: &Config) -> impl Iterator<Item = (&'static str, &Path)> {
-    let keys = [
-        ("ssh_key", &config.ssh_key),
-        ("ssh_certificate", &config.ssh_certificate),
-        ("ssh_known_hosts", &config.ssh_known_hosts),
-        ("s3_credentials", &config.s3_credentials),
-        ("presigned", &config.presigned),
-        ("ca", &config.ca),
+    named(config).map(|(key, _, path)| (key, path))
+}
+
+/// Key, name in the image, and file.
+fn named(config: &Config) -> impl Iterator<Item = (&'static str, &'static str, &Path)> {
+    let all = [
+        ("ssh_key", "ssh_key", &config.ssh_key),
+        ("ssh_certificate", "ssh_cert", &config.ssh_certificate),
+        ("ssh_known_hosts", "known_hosts", &config.ssh_known_hosts),
+        ("s3_credentials", "s3_credentials", &config.s3_credentials),
+        ("presigned", PRESIGNED, &config.presigned),
+        ("ca", "ca.pem", &config.ca),
     ];
-    let keys = keys.into_iter();
-    keys.filter_map(|(key, path)| Some((key, path.as_deref()?)))
+    let all = all.into_iter();
+    all.filter_map(|(key, name, path)| Some((key, name, path.as_deref()?)))
+}
+
+/// The files as they are now, by their names in the image.
+pub(super) fn read_all(config: &Config) -> Result<Vec<Private>> {
+    check_names(config)?;
+    let files = named(config).map(|(_, name, path)| Ok((name, read(path)?)));
+    files.collect()
 }
 
 /// A file that is named and not there is a typing error, also where no target needs it yet.

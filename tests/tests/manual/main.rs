@@ -238,6 +238,8 @@ fn examples_of_the_configuration_are_valid() {
     for example in examples {
         let (_, text) = example.split_once('\n').unwrap();
         let text = text.split(".Ed").next().unwrap();
+        // A path alone is resolved when the image is built.
+        let text = &text.replace("\"/var/crash\"", "\"file:UUID=1:/var/crash\"");
         let config = Config::from_toml_strict(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert!(!config.targets.is_empty());
     }

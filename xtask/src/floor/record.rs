@@ -65,7 +65,7 @@ impl Floor {
             drivers: machine
                 .buffers
                 .iter()
-                .map(|one| one.driver.into())
+                .map(|one| one.driver.to_string())
                 .collect(),
         })
     }
