@@ -16,6 +16,8 @@ use super::say;
 #[derive(Debug)]
 pub(super) struct Disks {
     devices: Vec<BlockDevice>,
+    /// Those that the capture kernel cannot have, and why.
+    refused: Vec<(BlockDevice, String)>,
     mounts: Mounts,
 }
 
@@ -52,11 +54,16 @@ impl Disks {
     pub(super) fn look() -> Result<Self> {
         let mut scan = Scan::default();
         scan.refresh();
-        let devices = scan
-            .devices()
-            .filter(|device| sysfs::drivers(Path::new("/"), &device.node).is_ok());
+        let (mut devices, mut refused) = (Vec::new(), Vec::new());
+        for device in scan.devices() {
+            match sysfs::drivers(Path::new("/"), &device.node) {
+                Ok(_) => devices.push(device.clone()),
+                Err(error) => refused.push((device.clone(), error.to_string())),
+            }
+        }
         Ok(Self {
-            devices: devices.cloned().collect(),
+            devices,
+            refused,
             mounts: Mounts::read().context("/proc/self/mountinfo")?,
         })
     }
@@ -116,8 +123,13 @@ impl Disks {
         }
         let found = self.devices.iter().find(|device| is_on(mount, device));
         let found = found.with_context(|| {
+            let refused = self.refused.iter().find(|(device, _)| is_on(mount, device));
+            let why = refused.map_or(
+                "which is not among the block devices of this machine",
+                |(_, why)| why,
+            );
             format!(
-                "it lies in the mount on {} of {}, which is no block device that a capture kernel can have: choose a path on another disk",
+                "it lies in the mount on {} of {}: {why}; choose a path on another disk",
                 mount.point.display(),
                 mount.source
             )
@@ -293,6 +305,7 @@ mod tests {
     fn disks(devices: Vec<BlockDevice>) -> Disks {
         Disks {
             devices,
+            refused: Vec::new(),
             mounts: Mounts::default(),
         }
     }
