@@ -229,7 +229,7 @@ impl<'a> Job<'a> {
         };
         terminal.end();
         let summary = result.map_err(|e| match e {
-            DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw => {
+            DumpError::Input(_) | DumpError::Nothing | DumpError::NoRaw | DumpError::LiveRaw => {
                 Failure::Input(e.to_string())
             }
             e => Failure::Failed(e.to_string()),

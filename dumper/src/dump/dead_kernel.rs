@@ -1,6 +1,6 @@
 //! The dead kernel as far as it can be understood.
 
-use super::{DmesgSummary, DumpError, Judging};
+use super::{DmesgSummary, DumpError, Judging, search};
 use crate::addr::{PageSize, VirtAddr};
 use crate::arch::{self, Arch, Evidence, PageTables};
 use crate::filter::DumpLevel;
@@ -9,7 +9,7 @@ use crate::kernel::page::PageRules;
 use crate::kernel::utsname::Utsname;
 use crate::kernel::virt::VirtMem;
 use crate::kernel::{Basics, layout, printk};
-use crate::vmcore::{PhysMem, Vmcore, VmcoreInfo};
+use crate::vmcore::{Pages, PhysMem, Vmcore, VmcoreInfo};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -57,22 +57,30 @@ impl DeadKernel {
     pub fn understand(core: Vmcore, mmap: bool) -> Self {
         let text = core.notes().vmcoreinfo.as_ref();
         let info = VmcoreInfo::parse(text.map_or(&[], |(_, text)| text));
-        Self::learn(core, info, mmap)
+        let mut core = core;
+        let mut warnings = core.warnings().to_vec();
+        let info = whose(&mut core, info, &mut warnings);
+        Self::learn(core, info, warnings, mmap)
     }
 
     /// The same by another VMCOREINFO than the vmcore's.
     #[must_use]
     pub fn understand_by(core: Vmcore, vmcoreinfo: &[u8], mmap: bool) -> Self {
-        Self::learn(core, VmcoreInfo::parse(vmcoreinfo), mmap)
+        let warnings = core.warnings().to_vec();
+        Self::learn(core, VmcoreInfo::parse(vmcoreinfo), warnings, mmap)
     }
 
-    fn learn(mut core: Vmcore, mut info: VmcoreInfo, mmap: bool) -> Self {
-        let mut warnings = core.warnings().to_vec();
+    fn learn(
+        mut core: Vmcore,
+        mut info: VmcoreInfo,
+        mut warnings: Vec<String>,
+        mmap: bool,
+    ) -> Self {
         if info.is_empty() {
-            warnings.push("the vmcore has no VMCOREINFO note: its pages cannot be told apart, its log cannot be found".into());
+            warnings.push("the vmcore has no VMCOREINFO note, and its memory holds none: its pages cannot be told apart, its log cannot be found".into());
         }
         let arch = find_arch(&mut core, &info, &mut warnings);
-        let page_size = page_size(&core, &info, arch, &mut warnings);
+        let page_size = page_size(&mut core, &info, arch, &mut warnings);
         let tables = find_tables(&core, &info, arch, page_size, &mut warnings);
         let utsname = match &tables {
             Ok(tables) => {
@@ -254,29 +262,71 @@ impl DeadKernel {
     }
 }
 
-/// The architecture that the headers name, unless the page tables of another one lead to the kernel's utsname: QEMU does not name it in
-/// its newer dumps, and a header can be damaged. Where nothing is proved, a key of VMCOREINFO decides.
+/// VMCOREINFO of the kernel whose memory this is: what the note says, else what is found in the memory. In a capture kernel the note is
+/// of the kernel that has died.
+fn whose(core: &mut Vmcore, said: VmcoreInfo, warnings: &mut Vec<String>) -> VmcoreInfo {
+    let in_capture = core.file().is_some_and(|file| file.to_map().is_some());
+    if !said.is_empty() && (in_capture || is_of(core, &said)) {
+        return said;
+    }
+    let found = search::search(core);
+    let mut found = found.into_iter().filter(|found| is_of(core, &found.info));
+    let (Some(first), second) = (found.next(), found.next()) else {
+        return said;
+    };
+    let release = |info: &VmcoreInfo| info.text("OSRELEASE").unwrap_or_default().to_owned();
+    let (name, at) = (release(&first.info), first.at);
+    warnings.push(if said.is_empty() {
+        format!("the vmcore has no VMCOREINFO note; that of kernel {name} is in its memory, at physical {at}")
+    } else {
+        let other = release(&said);
+        format!("the VMCOREINFO note is of kernel {other}, which is not in the memory; that of kernel {name} is, at physical {at}")
+    });
+    if let Some(second) = second {
+        let (other, there) = (release(&second.info), second.at);
+        warnings.push(format!(
+            "the memory holds two kernels, {name} and {other} (VMCOREINFO at physical {there}): the first is taken; the other's text in a file and -i FILE takes that"
+        ));
+    }
+    drop(found);
+    core.add_vmcoreinfo(&first.text);
+    first.info
+}
+
+/// Whether the kernel that this VMCOREINFO is of is in the memory.
+fn is_of(core: &Vmcore, info: &VmcoreInfo) -> bool {
+    let proof = prove(core, info);
+    proof.is_some_and(|(_, utsname)| utsname.field(2) == info.text("OSRELEASE"))
+}
+
+/// The architecture whose page tables lead to the kernel's utsname, the one that the headers name first.
+fn prove(core: &Vmcore, info: &VmcoreInfo) -> Option<(&'static dyn Arch, Utsname)> {
+    let said = said_page_size(info);
+    arch::all_from(core.machine()).find_map(|arch| {
+        let sizes = arch.page_sizes();
+        let mut sizes = said.iter().chain(sizes).filter(|s| sizes.contains(s));
+        let utsname = sizes.find_map(|size| utsname_by(core, info, arch, *size))?;
+        Some((arch, utsname))
+    })
+}
+
+/// The architecture that is proved, else the one that the headers name: QEMU does not name it in its newer dumps, and a header can be
+/// damaged. Where neither is known, a key of VMCOREINFO decides.
 fn find_arch(
     core: &mut Vmcore,
     info: &VmcoreInfo,
     warnings: &mut Vec<String>,
 ) -> Option<&'static dyn Arch> {
     let said = core.machine();
-    let proved = |arch: &&dyn Arch| {
-        let first = said_page_size(info);
-        let sizes = arch.page_sizes();
-        let mut sizes = first.iter().chain(sizes).filter(|s| sizes.contains(s));
-        sizes.any(|size| is_proved(core, info, *arch, *size))
-    };
-    let has_key = |arch: &&dyn Arch| info.text(arch.own_key()).is_some();
     let of_headers = arch::by_elf_machine(said);
     if info.is_empty() {
         return of_headers;
     }
-    let arch = arch::all_from(said)
-        .find(proved)
+    let has_key = |arch: &&dyn Arch| info.text(arch.own_key()).is_some();
+    let arch = prove(core, info)
+        .map(|(arch, _)| arch)
         .or(of_headers)
-        .or_else(|| arch::all_from(said).find(has_key))?;
+        .or_else(|| arch::all_from(said).find(has_key).filter(|_| said == 0))?;
     if arch.elf_machine() != said {
         let name = arch::name_of(said).map_or_else(|| format!("ELF machine {said}"), str::to_owned);
         if said != 0 {
@@ -290,15 +340,26 @@ fn find_arch(
     Some(arch)
 }
 
-/// The page size of the dump that is read, else what VMCOREINFO says, unless the page tables make sense with another one only.
+/// The page size that VMCOREINFO says, unless the page tables make sense with another one only. A dump has blocks, which can hold
+/// several pages.
 fn page_size(
-    core: &Vmcore,
+    core: &mut Vmcore,
     info: &VmcoreInfo,
     arch: Option<&'static dyn Arch>,
     warnings: &mut Vec<String>,
 ) -> PageSize {
-    if let Some(pages) = core.pages() {
-        return pages.page_size();
+    if let Some(block) = core.pages().map(Pages::page_size) {
+        let sizes = arch.map_or(&[][..], Arch::page_sizes);
+        let said = said_page_size(info);
+        let mut all = said.iter().chain(sizes).copied();
+        let page = arch.filter(|_| !info.is_empty()).and_then(|arch| {
+            all.find(|s| {
+                sizes.contains(s)
+                    && s.shift() < block.shift()
+                    && utsname_by(core, info, arch, *s).is_some()
+            })
+        });
+        return page.filter(|page| core.divide(*page)).unwrap_or(block);
     }
     let said = said_page_size(info);
     let Some(arch) = arch.filter(|_| !info.is_empty()) else {
@@ -310,7 +371,7 @@ fn page_size(
         [only] => Some(*only),
         _ => said_first
             .copied()
-            .find(|s| is_proved(core, info, arch, *s)),
+            .find(|s| utsname_by(core, info, arch, *s).is_some()),
     };
     let size = found.or(said).unwrap_or(PageSize::K4);
     if said != Some(size) {
@@ -322,8 +383,13 @@ fn page_size(
     size
 }
 
-/// Whether page tables with pages of this size lead to the kernel's utsname.
-fn is_proved(core: &Vmcore, info: &VmcoreInfo, arch: &dyn Arch, page_size: PageSize) -> bool {
+/// The kernel's utsname by page tables with pages of this size.
+fn utsname_by(
+    core: &Vmcore,
+    info: &VmcoreInfo,
+    arch: &dyn Arch,
+    page_size: PageSize,
+) -> Option<Utsname> {
     let mem = core.reader(false);
     let dead = Evidence {
         info,
@@ -331,8 +397,8 @@ fn is_proved(core: &Vmcore, info: &VmcoreInfo, arch: &dyn Arch, page_size: PageS
         page_size,
         mem: &mem,
     };
-    arch.page_tables(&dead, &mut Vec::new())
-        .is_ok_and(|tables| Utsname::read(&VirtMem::new(&mem, tables.as_ref()), info).is_ok())
+    let tables = arch.page_tables(&dead, &mut Vec::new()).ok()?;
+    Utsname::read(&VirtMem::new(&mem, tables.as_ref()), info).ok()
 }
 
 fn said_page_size(info: &VmcoreInfo) -> Option<PageSize> {
@@ -363,7 +429,7 @@ fn find_tables(
     })?;
     if arch.page_sizes().len() > 1
         && said_page_size(info).is_none()
-        && !is_proved(core, info, arch, page_size)
+        && utsname_by(core, info, arch, page_size).is_none()
     {
         return Err(
             "VMCOREINFO has no usable PAGESIZE, and nothing else tells the size of a page".into(),

@@ -5,7 +5,9 @@ mod copy;
 mod dead_kernel;
 mod elf;
 mod open;
+mod others;
 mod raw;
+mod search;
 mod select;
 mod windows;
 
@@ -137,6 +139,11 @@ pub enum DumpError {
     /// A raw copy of what is no raw vmcore.
     #[error("a raw copy is made of ELF vmcores only: this is an already written dump")]
     NoRaw,
+    /// A raw copy of what has no end.
+    #[error(
+        "a raw copy of /proc/kcore (it has an NT_PRPSINFO note) is one of a whole address space, 128 TiB and more: write another format"
+    )]
+    LiveRaw,
     /// There is nothing to dump.
     #[error("no page of the vmcore is left to dump")]
     Nothing,

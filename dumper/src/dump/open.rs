@@ -1,7 +1,7 @@
 //! Opening what a vmcore can be: an ELF file or written dumps, as they are, flattened, or flattened in a container; each of them in
 //! parts, where the file system takes no files as large.
 
-use super::DumpError;
+use super::{DumpError, others};
 use crate::arch;
 use crate::format::In;
 use crate::format::flat::{self, FlatIn};
@@ -10,9 +10,6 @@ use crate::format::kdump::Dump;
 use crate::target::open_joined;
 use crate::vmcore::Vmcore;
 use std::path::Path;
-
-/// The oldest dumps: their pages are in the order of another format.
-const DISKDUMP: &[u8] = b"DISKDUMP";
 
 /// A file with its wrappings taken off.
 pub struct Unwrapped {
@@ -72,11 +69,6 @@ pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Opened, DumpError> {
     for path in paths {
         let opened = unwrap(path.as_ref())?;
         let first = first_bytes(opened.file.as_ref())?;
-        if first.starts_with(DISKDUMP) {
-            return Err(DumpError::Unknown(
-                "this is a diskdump of an old kernel, which only crash reads".into(),
-            ));
-        }
         // Whatever else it is, the reader of ELF files says it best.
         if !first.starts_with(b"KDUMP   ") {
             if paths.len() > 1 {
@@ -85,11 +77,15 @@ pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Opened, DumpError> {
                     path.as_ref().display()
                 )));
             }
-            let mut core = Vmcore::from_elf(opened.file)?;
+            let named = |e| others::name(&first).map_or(DumpError::Input(e), DumpError::Unknown);
+            let mut core = Vmcore::from_elf(opened.file).map_err(named)?;
             if let Some(why) = opened.cut {
                 core.set_truncated(why);
             }
             return Ok(Opened::Elf(Box::new(core)));
+        }
+        if let Some(text) = others::name_dump(opened.file.as_ref()) {
+            return Err(DumpError::Unknown(text));
         }
         files.push(opened.file);
         cut = cut.or(opened.cut);

@@ -25,6 +25,9 @@ pub fn copy_raw(
     let Some(file) = core.file() else {
         return Err(DumpError::NoRaw);
     };
+    if core.notes().is_process {
+        return Err(DumpError::LiveRaw);
+    }
     let (len, mut buf) = (file.len(), vec![0; CHUNK]);
     let page = kernel.page_size().bytes() as u64;
     let (mut at, mut unreadable, mut failed) = (0, 0, None);

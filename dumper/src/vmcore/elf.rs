@@ -129,6 +129,11 @@ impl Layout {
         })
     }
 
+    /// Whether no segment has a physical address.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.segments.iter().all(|s| s.start.raw() == 0)
+    }
+
     fn warn(&mut self, text: String) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(text);

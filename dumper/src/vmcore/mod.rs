@@ -1,6 +1,7 @@
 //! The dead kernel's memory: an ELF vmcore (`/proc/vmcore` or a file) or the pages of an already written dump, its notes and its
 //! physical memory.
 
+mod blocks;
 mod cache;
 mod elf;
 mod extents;
@@ -11,17 +12,20 @@ mod table;
 mod vmcoreinfo;
 mod windows;
 
+use blocks::Blocks;
 pub use extents::{Extent, Extents, Segment};
+pub(crate) use notes::vmcoreinfo as vmcoreinfo_note;
 pub use notes::{Notes, ReadNotes};
 pub use pages::{Origin, PageReader, Pages};
 pub use reader::Reader;
 pub use vmcoreinfo::VmcoreInfo;
 
-use crate::addr::PhysAddr;
+use crate::addr::{PageSize, PhysAddr};
 use crate::format::In;
 use crate::target::FileIn;
 use std::io;
 use std::path::Path;
+use windows::usize_of;
 
 /// Why a file cannot be used as a vmcore.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,10 @@ pub struct Vmcore {
     warnings: Vec<String>,
     truncated: bool,
     notes: Notes,
+    /// A VMCOREINFO note that the file does not have, behind those that it has.
+    added: Option<(u64, Vec<u8>)>,
+    /// Where the name of the one in whose place that is begins.
+    void: Option<u64>,
 }
 
 impl Vmcore {
@@ -137,6 +145,11 @@ impl Vmcore {
         let (notes_at, size) = layout.notes.unwrap_or_default();
         let read = |at: u64, buf: &mut [u8]| file.read_at(notes_at.saturating_add(at), buf);
         let notes = walk_notes(&read, size, &mut layout.warnings);
+        if notes.is_process && notes.vmcoreinfo.is_none() && layout.is_virtual() {
+            return Err(VmcoreError::Unsupported(
+                "this is the core of a process (it has an NT_PRPSINFO note and no physical addresses): gdb reads it".into(),
+            ));
+        }
         Ok(Self {
             memory: Memory::Elf { file, notes_at },
             machine: layout.machine,
@@ -145,6 +158,8 @@ impl Vmcore {
             warnings: layout.warnings,
             truncated: layout.truncated,
             notes,
+            added: None,
+            void: None,
         })
     }
 
@@ -167,8 +182,37 @@ impl Vmcore {
             truncated,
             warnings,
             notes,
+            added: None,
+            void: None,
             memory: Memory::Dump(pages),
         }
+    }
+
+    /// Takes the blocks of a dump for several pages of this size. `false` when that cannot be.
+    pub fn divide(&mut self, page: PageSize) -> bool {
+        let Some(maps) = self.pages().and_then(|dump| Blocks::maps(dump, page)) else {
+            return false;
+        };
+        let nothing = Memory::Elf {
+            file: Box::new(Vec::new()),
+            notes_at: 0,
+        };
+        let Memory::Dump(dump) = std::mem::replace(&mut self.memory, nothing) else {
+            return false;
+        };
+        self.memory = Memory::Dump(Box::new(Blocks::new(dump, page, maps)));
+        true
+    }
+
+    /// Adds a VMCOREINFO note that was found elsewhere; from now on it is the one that counts.
+    pub fn add_vmcoreinfo(&mut self, text: &[u8]) {
+        let at = self.notes.size.next_multiple_of(4);
+        let (note, text_at) = notes::vmcoreinfo(text);
+        let other = self.notes.vmcoreinfo.as_ref();
+        self.void = other.and_then(|(at, _)| at.checked_sub(text_at)?.checked_add(12));
+        self.notes.vmcoreinfo = Some((at + text_at, text.to_vec()));
+        self.notes.size = at + note.len() as u64;
+        self.added = Some((at, note));
     }
 
     /// Marks the vmcore as one whose end is missing, for the reason `why`.
@@ -256,6 +300,28 @@ impl Vmcore {
     /// # Errors
     /// As pread(2).
     pub fn read_notes(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
+        let Some((from, note)) = &self.added else {
+            return self.read_own_notes(at, buf);
+        };
+        let own =
+            usize::try_from(from.saturating_sub(at)).map_or(buf.len(), |own| own.min(buf.len()));
+        let (own, rest) = buf.split_at_mut(own);
+        self.read_own_notes(at, own)?;
+        let void = self
+            .void
+            .and_then(|void| void.checked_sub(at))
+            .map(usize_of);
+        if let Some(name) = void.and_then(|void| own.get_mut(void)) {
+            *name = b'-';
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        note.read_at(at.max(*from) - from, rest)
+    }
+
+    /// From the notes that the file has; up to three bytes of padding can follow the last one.
+    fn read_own_notes(&self, at: u64, buf: &mut [u8]) -> io::Result<()> {
         match &self.memory {
             Memory::Elf { file, notes_at } => file.read_at(notes_at.saturating_add(at), buf),
             Memory::Dump(pages) => pages.read_notes(at, buf),

@@ -9,6 +9,7 @@ const MAX_VMCOREINFO: u64 = 256 << 10;
 /// More notes than CPUs of any machine.
 const MAX_NOTES: u32 = 1 << 18;
 const NT_PRSTATUS: u32 = 1;
+const NT_PRPSINFO: u32 = 3;
 
 /// Fills a buffer from the note segment, at an offset within it.
 pub type ReadNotes<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
@@ -20,6 +21,8 @@ pub struct Notes {
     pub size: u64,
     /// Number of NT_PRSTATUS notes: CPUs that saved their registers.
     pub cpus: u32,
+    /// There is an NT_PRPSINFO note: the core of a process, or `/proc/kcore`.
+    pub is_process: bool,
     /// VMCOREINFO text: offset within the note segment, bytes.
     pub vmcoreinfo: Option<(u64, Vec<u8>)>,
 }
@@ -60,6 +63,8 @@ impl Notes {
             }
             if &name[..name_len] == b"CORE\0" && kind == NT_PRSTATUS {
                 notes.cpus += 1;
+            } else if &name[..name_len] == b"CORE\0" && kind == NT_PRPSINFO {
+                notes.is_process = true;
             } else if &name[..name_len] == b"VMCOREINFO\0"
                 && kind == 0
                 && notes.vmcoreinfo.is_none()
@@ -72,6 +77,21 @@ impl Notes {
         }
         Ok(notes)
     }
+}
+
+/// A VMCOREINFO note, and where in it the text begins.
+pub(crate) fn vmcoreinfo(text: &[u8]) -> (Vec<u8>, u64) {
+    const NAME: &[u8; 12] = b"VMCOREINFO\0\0";
+    let size = u32::try_from(text.len()).unwrap_or(0);
+    let mut note = Vec::new();
+    for word in [11, size, 0] {
+        note.extend_from_slice(&word.to_le_bytes());
+    }
+    note.extend_from_slice(NAME);
+    let at = note.len() as u64;
+    note.extend_from_slice(text);
+    note.resize(note.len().next_multiple_of(4), 0);
+    (note, at)
 }
 
 #[cfg(test)]

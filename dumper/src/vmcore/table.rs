@@ -62,8 +62,16 @@ fn said(file: &dyn In, header: &Ehdr) -> Result<Table, VmcoreError> {
     if header.ident[..4] != *b"\x7fELF" {
         return Err(VmcoreError::NotElf);
     }
-    if header.ident[4] != 2 || header.ident[5] != 1 {
-        return unsupported("only 64-bit little-endian vmcores are read".into());
+    if let [.., class @ (0..=1 | 3..), 1, _] | [.., class, 0 | 2.., _] = header.ident[..7] {
+        let bits = if class == 1 { "32" } else { "64" };
+        let order = if header.ident[5] == 2 {
+            "big"
+        } else {
+            "little"
+        };
+        return unsupported(format!(
+            "this is an ELF file of a {bits}-bit {order}-endian machine: only 64-bit little-endian vmcores are read"
+        ));
     }
     if header.kind.get() != ET_CORE {
         return unsupported(format!(

@@ -2,6 +2,7 @@
 
 use baredump::dump::{self, DeadKernel, DumpError, Observer, Options, Summary};
 use baredump::filter::DumpLevel;
+use baredump::format::kdump::Dump;
 use std::fs;
 use tests::memory_file::MemoryFile;
 
@@ -19,6 +20,25 @@ pub(super) struct Dumped {
     pub(super) log: Result<String, String>,
     /// What was said when it was opened.
     pub(super) warnings: Vec<String>,
+}
+
+impl Dumped {
+    /// The dump, opened.
+    pub(super) fn open(&self) -> Dump {
+        Dump::open(Box::new(self.bytes.clone())).unwrap()
+    }
+
+    /// The pages in it.
+    pub(super) fn pages(&self) -> Vec<u64> {
+        let dump = self.open();
+        let mut pages = Vec::new();
+        let mut at = 0;
+        while let Some(pfn) = dump.kept().next(at) {
+            pages.push(pfn);
+            at = pfn + 1;
+        }
+        pages
+    }
 }
 
 /// The kernel in `files`, the parts of one dump when they are several.

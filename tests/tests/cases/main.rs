@@ -2,8 +2,14 @@
 //! what its input stands for; inputs are made by code, none is another program's binary. Kinds that only a private function or a
 //! panic can show have their tests beside the code, or in `xtask/src/vm`.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, on a 64-bit host"
+)]
 
 mod damaged_elf_header;
 mod dumped;
+mod hypervisor_dump;
 mod log_that_lies;
+mod not_a_vmcore;
+mod split_dump;

@@ -39,7 +39,16 @@ fn header() -> [u8; HEADER] {
     header
 }
 
-/// Whether this is the header of a flattened file. The version is not asked for, as nobody does who restores one.
-pub(super) fn is_header(bytes: &[u8]) -> bool {
-    bytes.starts_with(&SIGNATURE) && bytes.get(16..24) == Some(&ONE)
+/// Demands the header of a flattened file. The version is not asked for, as nobody does who restores one.
+pub(super) fn check_header(bytes: &[u8]) -> Result<(), FlatError> {
+    match bytes.get(16..24) {
+        Some(kind) if bytes.starts_with(&SIGNATURE) => {
+            match kind.try_into().map(u64::from_be_bytes) {
+                Ok(1) => Ok(()),
+                Ok(kind) => Err(FlatError::Kind(kind)),
+                Err(_) => Err(FlatError::NotFlat),
+            }
+        }
+        _ => Err(FlatError::NotFlat),
+    }
 }

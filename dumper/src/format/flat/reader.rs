@@ -1,6 +1,6 @@
 //! Reading the file of a flattened stream at any offset, without restoring it.
 
-use super::{END, FlatError, HEADER, is_header, judge};
+use super::{END, FlatError, HEADER, check_header, judge};
 use crate::addr::PhysAddr;
 use crate::format::In;
 use crate::vmcore::{Extents, Segment};
@@ -44,9 +44,7 @@ impl FlatIn {
         if stream.len() >= HEADER as u64 {
             stream.read_at(0, &mut head).map_err(FlatError::Read)?;
         }
-        if !is_header(&head) {
-            return Err(FlatError::NotFlat);
-        }
+        check_header(&head)?;
         let (runs, truncated) = walk(stream.as_ref())?;
         let runs = disjoint(runs)?;
         Ok(Self {

@@ -2,7 +2,7 @@
 //!
 //! A stream that is cut off gives what was there, marked incomplete.
 
-use super::{END, HEADER, LIMIT, is_header};
+use super::{END, HEADER, LIMIT, check_header};
 use crate::format::{In, Out};
 use std::io::{self, Read};
 
@@ -15,6 +15,11 @@ pub enum FlatError {
     /// Something else.
     #[error("no flattened dump: it does not begin with \"makedumpfile\"")]
     NotFlat,
+    /// Records of another sort.
+    #[error(
+        "this is a flattened dump of type {0}, only type 1 is known: restore it with 'makedumpfile -R' of the version that wrote it"
+    )]
+    Kind(u64),
     /// A record that makes no sense.
     #[error("record {number} of the flattened dump is damaged: {size} bytes at offset {offset}")]
     Damaged {
@@ -56,9 +61,7 @@ pub struct Rearranged {
 pub fn rearrange(from: &mut dyn Read, out: &dyn Out) -> Result<Rearranged, FlatError> {
     let mut buf = vec![0; BUFFER];
     let head = fill(from, &mut buf[..HEADER])?;
-    if !is_header(&buf[..head]) {
-        return Err(FlatError::NotFlat);
-    }
+    check_header(&buf[..head])?;
     let mut result = Rearranged {
         records: 0,
         bytes: 0,

@@ -112,11 +112,12 @@ pub(super) fn put_together(
         }
         incomplete |= front.header.status.get() & INCOMPLETE;
         let (first, end) = pfns(&front);
-        if first != expected || end < first || end > max_mapnr {
+        if first < expected || end < first || end > max_mapnr {
             return split(format!(
                 "a part holds pages {first:#x} to {end:#x} where one from page {expected:#x} on is needed: name every part of the split dump once"
             ));
         }
+        parts.extend(Part::missing(expected, first));
         expected = end;
         let (at, size) = (front.sub.offset_eraseinfo, front.sub.size_eraseinfo);
         parts.push(Part {
@@ -126,11 +127,7 @@ pub(super) fn put_together(
             erased: (at.get(), size.get()),
         });
     }
-    if expected != max_mapnr {
-        return split(format!(
-            "the part that holds pages {expected:#x} to {max_mapnr:#x} is missing: name every part of the split dump"
-        ));
-    }
+    parts.extend(Part::missing(expected, max_mapnr));
     let status = of_all.header.status.get();
     of_all.header.status.set(status | incomplete);
     Ok((of_all, parts))
@@ -163,7 +160,6 @@ fn same(a: &Header, b: &Header) -> bool {
 
 /// A note segment with nothing but VMCOREINFO, for a dump of version 3, which has the text but no notes.
 pub(super) fn made_up_notes(file: &dyn In, sub: &SubHeader) -> Result<Option<Vec<u8>>, ReadError> {
-    const NAME: &[u8; 12] = b"VMCOREINFO\0\0";
     let size = sub.size_vmcoreinfo.get();
     if sub.size_note.get() != 0
         || sub.offset_vmcoreinfo.get() == 0
@@ -174,15 +170,7 @@ pub(super) fn made_up_notes(file: &dyn In, sub: &SubHeader) -> Result<Option<Vec
     }
     let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
     file.read_at(sub.offset_vmcoreinfo.get(), &mut text)?;
-    let mut notes = Vec::with_capacity(text.as_slice().len() + 28);
-    for word in [11, u32::try_from(size).unwrap_or(0), 0] {
-        notes.extend_from_slice(&word.to_le_bytes());
-    }
-    notes.extend_from_slice(NAME);
-    notes.append(&mut text);
-    let len = notes.as_slice().len().next_multiple_of(4);
-    notes.resize(len, 0);
-    Ok(Some(notes))
+    Ok(Some(crate::vmcore::vmcoreinfo_note(&text).0))
 }
 
 /// The facts that another dump of the same memory takes over.
@@ -253,8 +241,8 @@ fn check_sub_header(
         .div_ceil(8)
         .div_ceil(block)
         .saturating_mul(2);
-    let blocks = header.bitmap_blocks.get();
-    if u64::from(blocks) != need {
+    let blocks = u64::from(header.bitmap_blocks.get());
+    if blocks < need || !blocks.is_multiple_of(2) {
         return Err(field(
             "bitmap_blocks",
             blocks,

@@ -86,6 +86,18 @@ pub(super) struct Part {
     pub(super) erased: (u64, u64),
 }
 
+impl Part {
+    /// Stands for a file that was not named, if there can be pages in it: all of them are lost.
+    pub(super) fn missing(first: u64, end: u64) -> Option<Self> {
+        (first < end).then(|| Self {
+            file: Box::new(Vec::new()),
+            first,
+            end,
+            erased: (0, 0),
+        })
+    }
+}
+
 /// An opened dump whose headers and bitmaps hold.
 pub struct Dump {
     /// By ascending page, without gaps.
@@ -125,7 +137,7 @@ impl Dump {
             fronts.push((Front::read(file.as_ref())?, file));
         }
         let (front, parts) = headers::put_together(fronts)?;
-        let Some(first) = parts.first() else {
+        let Some(first) = parts.iter().find(|p| !p.file.is_empty()) else {
             return Err(ReadError::Split("no file is named".into()));
         };
         let Front { header, sub, .. } = front;
@@ -135,8 +147,10 @@ impl Dump {
         }
         let file = first.file.as_ref();
         let half = u64::from(header.bitmap_blocks.get()) / 2 * front.page_size.bytes() as u64;
-        let exists = read_map(file, front.maps_at, half, max_mapnr, "first")?;
-        let kept = read_map(file, front.maps_at + half, half, max_mapnr, "second")?;
+        // There can be more room than the bitmaps need.
+        let used = max_mapnr.div_ceil(8).min(half);
+        let exists = read_map(file, front.maps_at, used, max_mapnr, "first")?;
+        let kept = read_map(file, front.maps_at + half, used, max_mapnr, "second")?;
         if let Some(pfn) = kept.first_not_in(&exists) {
             return Err(ReadError::Bitmap(format!(
                 "page {pfn:#x} is in the second bitmap but not in the first"
@@ -148,6 +162,14 @@ impl Dump {
         if let Some(notes) = &made_up_notes {
             origin.notes_size = notes.as_slice().len() as u64;
         }
+        let absent = |p: &&Part| p.file.is_empty() && kept.count_range(p.first, p.end) != 0;
+        let cut = parts.iter().find(absent).map(|part| {
+            let (first, end) = (part.first, part.end);
+            format!("the part of the split dump that holds pages {first:#x} to {end:#x} is missing")
+        });
+        if let Some(why) = &cut {
+            origin.incomplete = Some(why.clone());
+        }
         Ok(Self {
             descs_at: front.maps_at + 2 * half,
             page_size: front.page_size,
@@ -158,7 +180,7 @@ impl Dump {
             kept,
             rank,
             origin,
-            cut: None,
+            cut,
             made_up_notes,
         })
     }
@@ -166,7 +188,7 @@ impl Dump {
     /// Number of files.
     #[must_use]
     pub fn files(&self) -> usize {
-        self.parts.len()
+        self.parts.iter().filter(|p| !p.file.is_empty()).count()
     }
 
     /// Marks the dump as one whose end is missing, for the reason `why`.
@@ -185,6 +207,11 @@ impl Dump {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The file whose headers count.
+    fn front(&self) -> Option<&Part> {
+        self.parts.iter().find(|p| !p.file.is_empty())
     }
 
     /// The file that holds `pfn`, and the number of the page's descriptor in it.
@@ -209,7 +236,7 @@ impl Dump {
         if let Some(notes) = &self.made_up_notes {
             return notes.read_at(at, buf);
         }
-        let first = self.parts.first().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let first = self.front().ok_or(io::ErrorKind::UnexpectedEof)?;
         first
             .file
             .read_at(self.sub.offset_note.get().saturating_add(at), buf)
@@ -304,7 +331,7 @@ impl Dump {
             self.sub.offset_vmcoreinfo.get(),
             self.sub.size_vmcoreinfo.get(),
         );
-        let Some(first) = self.parts.first().filter(|_| at != 0 && size != 0) else {
+        let Some(first) = self.front().filter(|_| at != 0 && size != 0) else {
             return Ok(None);
         };
         let mut text = vec![0; usize::try_from(size.min(MAX_VMCOREINFO)).unwrap_or(0)];
