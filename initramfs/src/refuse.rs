@@ -48,18 +48,19 @@ fn layer_with(device: &Path, physical: &dyn Fn(&str) -> Option<Physical>) -> Res
     } else {
         device
     };
-    let below = || {
-        let entries = fs::read_dir(whole.join("slaves")).into_iter().flatten();
-        let links = entries.filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok());
-        links.collect::<Vec<_>>()
-    };
+    let below = || slaves(whole);
     let text = |path: &str| fs::read_to_string(whole.join(path)).map(|text| text.trim().to_owned());
     if let Ok(level) = text("md/level") {
+        // 1.2, or external:imsm, external:/md127/0, none.
+        let version = text("md/metadata_version").unwrap_or_default();
         return match level.as_str() {
-            "raid1" => Ok(Layer {
+            "raid1" if version.starts_with(|c: char| c.is_ascii_digit()) => Ok(Layer {
                 modules: &["md_mod", "raid1"],
                 below: below(),
             }),
+            "raid1" => Err(format!(
+                "a RAID1 whose metadata are {version} (those of Intel's RAID or DDF, or none), and only arrays with Linux' own superblocks are assembled in the capture kernel: name a disk outside of it"
+            )),
             _ => Err(
                 "a software RAID, of which only RAID1 is assembled in the capture kernel".into(),
             ),
@@ -77,14 +78,20 @@ fn layer_with(device: &Path, physical: &dyn Fn(&str) -> Option<Physical>) -> Res
                 .into(),
         );
     }
-    let below = below();
-    let of_parts = below.iter().any(|device| {
+    let mut below = below();
+    let is = |device: &Path, end: &str| {
         let uuid = fs::read_to_string(device.join("dm/uuid")).unwrap_or_default();
-        uuid.starts_with("LVM-")
-    });
-    if of_parts || PARTS.iter().any(|end| uuid.ends_with(end)) {
+        uuid.starts_with("LVM-") && uuid.trim().ends_with(end)
+    };
+    // What has snapshots is a linear volume under another name; a snapshot has what was changed beside that.
+    if let [real] = below.as_slice()
+        && is(real, "-real")
+    {
+        below = slaves(real);
+    }
+    if below.iter().any(|device| is(device, "")) || PARTS.iter().any(|end| uuid.ends_with(end)) {
         return Err(
-            "an LVM volume that is thin, cached, mirrored or has snapshots, and only linear ones are activated in the capture kernel".into(),
+            "an LVM volume that is thin, cached, mirrored or a snapshot, and only linear ones are activated in the capture kernel".into(),
         );
     }
     if let Some(why) = not_activated(&uuid, &below, physical) {
@@ -96,6 +103,12 @@ fn layer_with(device: &Path, physical: &dyn Fn(&str) -> Option<Physical>) -> Res
         modules: &["dm_mod"],
         below,
     })
+}
+
+fn slaves(device: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(device.join("slaves")).into_iter().flatten();
+    let links = entries.filter_map(|entry| fs::canonicalize(entry.ok()?.path()).ok());
+    links.collect()
 }
 
 /// Why the capture kernel would leave a volume alone, as far as the devices below say.
@@ -158,6 +171,8 @@ mod tests {
             ("md0", "md/level", "raid1\n", "md_mod"),
         ] {
             let made = device(&root, name, &[(file, text)]);
+            fs::create_dir_all(made.join("md")).unwrap();
+            fs::write(made.join("md/metadata_version"), "1.2\n").unwrap();
             symlink(&disk, made.join("slaves/vdb")).unwrap();
             let found = layer(&made).unwrap();
             assert_eq!(
@@ -192,6 +207,37 @@ mod tests {
         let thin = device(&root, "dm-6", &[("dm/uuid", "LVM-y\n")]);
         symlink(&pool, thin.join("slaves/dm-5")).unwrap();
         assert!(layer(&thin).unwrap_err().contains("thin"));
+        // The origin of snapshots is linear, a snapshot is not.
+        let disk = device(&root, "vdb", &[]);
+        let real = device(&root, "dm-12", &[("dm/uuid", "LVM-z-real\n")]);
+        let cow = device(&root, "dm-13", &[("dm/uuid", "LVM-s-cow\n")]);
+        symlink(&disk, real.join("slaves/vdb")).unwrap();
+        let origin = device(&root, "dm-11", &[("dm/uuid", "LVM-z\n")]);
+        symlink(&real, origin.join("slaves/dm-12")).unwrap();
+        assert_eq!(layer(&origin).unwrap().below, [disk]);
+        let snapshot = device(&root, "dm-14", &[("dm/uuid", "LVM-s\n")]);
+        symlink(&real, snapshot.join("slaves/dm-12")).unwrap();
+        symlink(&cow, snapshot.join("slaves/dm-13")).unwrap();
+        assert!(layer(&snapshot).unwrap_err().contains("a snapshot"));
+    }
+
+    #[test]
+    fn mirrors_of_others_are_not_assembled() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |version: &str| {
+            let files = [("md/level", "raid1\n"), ("md/metadata_version", version)];
+            layer(&device(dir.path(), "md126", &files))
+        };
+        for version in ["external:/md127/0\n", "external:imsm\n", "none\n", ""] {
+            let why = said(version).unwrap_err();
+            assert!(
+                why.contains(version.trim()) && why.contains("Intel"),
+                "{why}"
+            );
+        }
+        for version in ["0.90\n", "1.0\n", "1.2\n"] {
+            assert!(said(version).is_ok());
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const DONE: &str = "workshop: done";
 /// Deadline of a script.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Modules for whatever the drives hold; those that a kernel has built in are passed over.
-const MODULES: &[&str] = &["virtio_blk", "dm_mod", "md_mod", "raid1"];
+const MODULES: &[&str] = &["virtio_blk", "dm_mod", "dm_snapshot", "md_mod", "raid1"];
 const FILESYSTEMS: &[&str] = &["ext4", "xfs", "btrfs", "vfat"];
 /// Programs of this host that scripts may use, besides busybox.
 const PROGRAMS: &[&str] = &[

@@ -1,9 +1,10 @@
 //! `file:` targets: waits for the block device and mounts it.
 
 use super::container::Container;
-use super::probe::{BlockDevice, Scan, hidden, matching};
+use super::probe::{BlockDevice, hidden, matching};
+use super::scan::Scan;
 use super::spec::{Device, Kind, TargetSpec};
-use super::superblock::FsType;
+use super::superblock::{Apart, FsType, Superblock};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2};
 use std::path::{Path, PathBuf};
@@ -33,12 +34,20 @@ pub enum TargetError {
         nodes: String,
     },
     /// Part of something larger.
-    #[error("{node} is {what}: name a file system outside of it as target", what = container.what())]
+    #[error("{node} is {what}, {why}: name a file system outside of it as target", what = container.name(), why = container.why())]
     Part {
         /// Node.
         node: PathBuf,
         /// Of what.
         container: Container,
+    },
+    /// Not all of the file system is there.
+    #[error("{node} holds {what}, which is not mounted here: name another file system as target", what = apart.what())]
+    Apart {
+        /// Node.
+        node: PathBuf,
+        /// What lies elsewhere.
+        apart: Apart,
     },
     /// No known file system.
     #[error(
@@ -163,11 +172,11 @@ pub(super) fn wait(
 ) -> Result<BlockDevice, TargetError> {
     let (start, mut scan) = (Instant::now(), Scan::default());
     loop {
-        let changed = scan.refresh();
+        let changed = scan.refresh(device);
         match matching(scan.devices(), device).as_slice() {
             [] if start.elapsed() >= timeout => return Err(missing(device, timeout, &scan)),
             [one] if !changed => return Ok((*one).clone()),
-            [_, _, ..] => return Err(ambiguous(device, &scan)),
+            several @ [_, _, ..] => return Err(ambiguous(device, several)),
             [] if !changed => {
                 build(&scan, start.elapsed());
                 std::thread::sleep(POLL);
@@ -184,11 +193,14 @@ fn missing(device: &Device, timeout: Duration, scan: &Scan) -> TargetError {
             container,
         };
     }
-    let there = nodes(scan.devices());
-    let there = if there.is_empty() {
-        "none (is the driver's module in the image?)".into()
-    } else {
-        there
+    let silent = scan.silent().map(|node| {
+        let node = node.display();
+        format!("{node} (does not answer)")
+    });
+    let there = shown(scan.devices()).chain(silent);
+    let there = match listed(there) {
+        there if there.is_empty() => "none (is the driver's module in the image?)".into(),
+        there => there,
     };
     TargetError::Missing {
         device: device.to_string(),
@@ -197,19 +209,48 @@ fn missing(device: &Device, timeout: Duration, scan: &Scan) -> TargetError {
     }
 }
 
-fn ambiguous(device: &Device, scan: &Scan) -> TargetError {
+fn ambiguous(device: &Device, found: &[&BlockDevice]) -> TargetError {
+    // The devices of one file system have its id.
+    if let Some(Err(error)) = found.first().map(|first| first.mountable())
+        && matches!(error, TargetError::Apart { .. })
+    {
+        return error;
+    }
     TargetError::Ambiguous {
         device: device.to_string(),
-        nodes: nodes(matching(scan.devices(), device).into_iter()),
+        nodes: listed(shown(found.iter().copied())),
     }
 }
 
-fn nodes<'a>(devices: impl Iterator<Item = &'a BlockDevice>) -> String {
-    devices
-        .take(16)
-        .map(|d| d.node.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+fn shown<'a>(devices: impl Iterator<Item = &'a BlockDevice>) -> impl Iterator<Item = String> {
+    devices.map(|d| d.node.display().to_string())
+}
+
+fn listed(nodes: impl Iterator<Item = String>) -> String {
+    nodes.take(16).collect::<Vec<_>>().join(", ")
+}
+
+impl BlockDevice {
+    /// Its file system, when all of that is on it.
+    ///
+    /// # Errors
+    /// When it is a part of something, or holds no file system or a part of one.
+    pub fn mountable(&self) -> Result<FsType, TargetError> {
+        let node = self.node.clone();
+        if let Some(container) = self.container {
+            return Err(TargetError::Part { node, container });
+        }
+        match &self.superblock {
+            Some(Superblock {
+                apart: Some(apart), ..
+            }) => Err(TargetError::Apart {
+                node,
+                apart: *apart,
+            }),
+            Some(superblock) => Ok(superblock.fs),
+            None => Err(TargetError::UnknownFs(node)),
+        }
+    }
 }
 
 /// Mounts `device` on `point`, which is made.
@@ -221,13 +262,7 @@ pub fn mount(
     subvol: Option<&str>,
     point: &Path,
 ) -> Result<Mounted, TargetError> {
-    let node = device.node.clone();
-    if let Some(container) = device.container {
-        return Err(TargetError::Part { node, container });
-    }
-    let Some(fs) = device.fs() else {
-        return Err(TargetError::UnknownFs(node));
-    };
+    let (fs, node) = (device.mountable()?, device.node.clone());
     let flags = mount_point(point)?;
     if subvol.is_some() && fs != FsType::Btrfs {
         return Err(TargetError::Remote {

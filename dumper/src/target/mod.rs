@@ -17,6 +17,7 @@ mod place;
 pub mod probe;
 pub mod raw;
 mod reached;
+mod scan;
 mod signature;
 mod spec;
 mod split;

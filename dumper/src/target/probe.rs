@@ -5,22 +5,14 @@
 use super::container::{self, Container};
 use super::lvm::{self, Physical};
 use super::md::{self, Member};
+use super::scan::in_child;
 use super::spec::Device;
 use super::superblock::{self, FsType, PartitionIds, Superblock};
-use crate::sys::process::fork_with;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::pipe2;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A block device and what could be read of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +21,8 @@ pub struct BlockDevice {
     pub node: PathBuf,
     /// What it is a part of; the file system is then not its own.
     pub container: Option<Container>,
+    /// It is a partition of a disk that is such a part: another disk has the same one.
+    pub copied: bool,
     /// Its file system.
     pub superblock: Option<Superblock>,
     /// Its ids in the partition table.
@@ -43,6 +37,8 @@ pub struct BlockDevice {
     pub member: Option<Member>,
     /// What it says as an LVM physical volume.
     pub physical: Option<Physical>,
+    /// It is a volume with snapshots, which do not see what is written.
+    pub is_origin: bool,
 }
 
 impl BlockDevice {
@@ -78,69 +74,18 @@ impl BlockDevice {
     }
 }
 
-/// How long one device may take to say what it holds. A dead disk never answers.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// All block devices by kernel name; devices once read are not read again.
-#[derive(Debug, Default)]
-pub struct Scan {
-    known: BTreeMap<String, Known>,
-}
-
-#[derive(Debug)]
-struct Known {
-    device: BlockDevice,
-    /// False as long as it could not be opened or did not answer.
-    read: bool,
-}
-
-impl Scan {
-    /// Looks for new and gone devices. True when something changed.
-    pub fn refresh(&mut self) -> bool {
-        self.update(block_names(), &|name| {
-            in_child(PATIENCE, || read_device(name)).flatten()
-        })
-    }
-
-    fn update(&mut self, names: Vec<String>, read: &dyn Fn(&str) -> Option<BlockDevice>) -> bool {
-        let before = self.known.len();
-        self.known.retain(|name, _| names.contains(name));
-        let mut changed = self.known.len() != before;
-        for name in names {
-            // A device is in sysfs a moment before it can be opened: one that was not read is tried again.
-            if self.known.get(&name).is_some_and(|known| known.read) {
-                continue;
-            }
-            let found = read(&name);
-            changed |= found.is_some() || !self.known.contains_key(&name);
-            let known = Known {
-                read: found.is_some(),
-                device: found.unwrap_or_else(|| BlockDevice {
-                    node: node(&name),
-                    ..BlockDevice::default()
-                }),
-            };
-            self.known.insert(name, known);
-        }
-        changed
-    }
-
-    /// The devices that are there.
-    pub fn devices(&self) -> impl Iterator<Item = &BlockDevice> {
-        self.known.values().map(|known| &known.device)
-    }
-}
-
 /// The devices of `devices` that `wanted` names: one is right, more are an error of the caller's configuration. What is a part of
-/// something larger has no file system of its own, and is found only by other names.
+/// something larger has no file system of its own, and is found only by other names; a partition of it only by the disk's.
 pub fn matching<'a>(
     devices: impl Iterator<Item = &'a BlockDevice>,
     wanted: &Device,
 ) -> Vec<&'a BlockDevice> {
-    let by_fs = matches!(wanted, Device::Uuid(_) | Device::Label(_));
-    devices
-        .filter(|d| d.is(wanted) && !(by_fs && d.container.is_some()))
-        .collect()
+    let is_part = |d: &BlockDevice| match wanted {
+        Device::Uuid(_) | Device::Label(_) => d.container.is_some(),
+        Device::PartUuid(_) | Device::PartLabel(_) => d.copied,
+        Device::Wwid(_) | Device::Path(_) => false,
+    };
+    devices.filter(|d| d.is(wanted) && !is_part(d)).collect()
 }
 
 /// A device that `wanted` would name, were it not a part of something larger.
@@ -153,14 +98,60 @@ pub fn hidden<'a>(
 
 const SYS: &str = "/sys/class/block";
 
-/// Names of block devices with a size. Parts of a RAID or device-mapper device are left out: the whole carries the same ids.
-fn block_names() -> Vec<String> {
+/// A block device of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// Its name.
+    pub(super) name: String,
+    /// Of a partition the name of its disk.
+    pub(super) disk: Option<String>,
+}
+
+/// Block devices with a size. Parts of a RAID or device-mapper device and partitions of such are left out: the whole carries the same
+/// ids.
+pub(super) fn names() -> Vec<Named> {
     let Ok(entries) = fs::read_dir(SYS) else {
         return Vec::new();
     };
     let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-    names
-        .filter(|name| has_size(name) && !is_held(name) && !name.starts_with("fd"))
+    let named = names.map(|name| Named {
+        disk: disk(&name),
+        name,
+    });
+    let is_free = |named: &Named| {
+        let mut wholes = [Some(&named.name), named.disk.as_ref()].into_iter();
+        wholes.all(|name| name.is_none_or(|name| !is_held(name)))
+    };
+    named
+        .filter(|named| has_size(&named.name) && is_free(named) && !named.name.starts_with("fd"))
+        .collect()
+}
+
+/// The disk of a partition.
+fn disk(name: &str) -> Option<String> {
+    let base = Path::new(SYS).join(name);
+    if !base.join("partition").exists() {
+        return None;
+    }
+    let link = fs::read_link(base).ok()?;
+    Some(link.parent()?.file_name()?.to_str()?.to_owned())
+}
+
+/// Start and length in bytes of the partitions of a disk.
+fn partitions(name: &str) -> Vec<(u64, u64)> {
+    let entries = fs::read_dir(Path::new(SYS).join(name))
+        .into_iter()
+        .flatten();
+    let bytes = |path: &Path, file: &str| {
+        let text = fs::read_to_string(path.join(file)).ok()?;
+        text.trim().parse::<u64>().ok()?.checked_mul(512)
+    };
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            path.join("partition").exists().then_some(())?;
+            Some((bytes(&path, "start")?, bytes(&path, "size")?))
+        })
         .collect()
 }
 
@@ -172,29 +163,40 @@ fn is_held(name: &str) -> bool {
     fs::read_dir(format!("{SYS}/{name}/holders")).is_ok_and(|mut holders| holders.next().is_some())
 }
 
-/// `None` when the device cannot be opened (yet).
-fn read_device(name: &str) -> Option<BlockDevice> {
+/// `None` when the device cannot be opened (yet). `whole` is what the disk of a partition is a part of.
+pub(super) fn read_device(named: &Named, whole: Option<Container>) -> Option<BlockDevice> {
+    let name = &*named.name;
     let node = node(name);
     let file = File::open(&node).ok()?;
     let read = |at: u64, buf: &mut [u8]| file.read_exact_at(buf, at).ok();
     let size = (&file).seek(SeekFrom::End(0)).ok()?;
-    let container = container::probe(&read, size);
-    let superblock = superblock::probe(&read);
+    let whole = whole.filter(|whole| whole.holds_partitions());
+    let container = whole.or_else(|| container::probe(&read, size, &partitions(name)));
+    // The member, and the physical volume, is the array of which this is a part.
+    let is = |kind| whole.is_none() && container == Some(kind);
     Some(BlockDevice {
         node,
         container,
-        superblock,
-        partition: partition(name),
+        copied: whole.is_some(),
+        superblock: superblock::probe(&read),
+        partition: partition(named),
         wwid: wwid(name),
         number: number(name),
-        names: names(name),
-        member: matches!(container, Some(Container::Md))
-            .then(|| md::member(&read, size))
-            .flatten(),
-        physical: matches!(container, Some(Container::Lvm))
-            .then(|| lvm::physical(&read))
-            .flatten(),
+        names: other_names(name),
+        member: is(Container::Md).then(|| md::member(&read, size)).flatten(),
+        physical: is(Container::Lvm).then(|| lvm::physical(&read)).flatten(),
+        is_origin: false,
     })
+}
+
+/// What a device says as a member of an array, also when it is in use.
+pub(super) fn read_member(name: &str) -> Option<Member> {
+    let read = || {
+        let file = File::open(node(name)).ok()?;
+        let size = (&file).seek(SeekFrom::End(0)).ok()?;
+        md::member(&|at, buf| file.read_exact_at(buf, at).ok(), size)
+    };
+    in_child(read).flatten()
 }
 
 fn number(name: &str) -> String {
@@ -203,7 +205,7 @@ fn number(name: &str) -> String {
 }
 
 /// `/dev/mapper/group-volume` and `/dev/group/volume`, where hyphens of the names are doubled in the first; `/dev/md/name`.
-fn names(name: &str) -> Vec<PathBuf> {
+fn other_names(name: &str) -> Vec<PathBuf> {
     let mapped = fs::read_to_string(format!("{SYS}/{name}/dm/name")).unwrap_or_default();
     names_of(name, mapped.trim())
 }
@@ -245,50 +247,14 @@ fn wwid(name: &str) -> Option<String> {
     })
 }
 
-/// What `work` says in a child of its own, `None` when it takes too long: a read of a dead device never returns, and keeps only
-/// that child.
-fn in_child<T: Serialize + serde::de::DeserializeOwned>(
-    patience: Duration,
-    work: impl FnOnce() -> T,
-) -> Option<T> {
-    let (answer, pipe) = pipe2(OFlag::O_CLOEXEC).ok()?;
-    let pid = fork_with(|| {
-        // Far less than a pipe's room: the write does not wait.
-        let told =
-            serde_json::to_vec(&work()).is_ok_and(|json| File::from(pipe).write_all(&json).is_ok());
-        u8::from(!told)
-    })
-    .ok()?;
-    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    if poll(
-        &mut [PollFd::new(answer.as_fd(), PollFlags::POLLIN)],
-        patience,
-    ) == Ok(0)
-    {
-        let _ = kill(pid, Signal::SIGKILL);
-        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-        return None;
-    }
-    let mut json = Vec::new();
-    let read = File::from(answer).read_to_end(&mut json);
-    let _ = waitpid(pid, None);
-    read.ok()?;
-    serde_json::from_slice(&json).ok()
-}
-
 /// The kernel writes `!` for the `/` of a node in a folder.
-fn node(name: &str) -> PathBuf {
+pub(super) fn node(name: &str) -> PathBuf {
     Path::new("/dev").join(name.replace('!', "/"))
 }
 
-fn partition(name: &str) -> Option<PartitionIds> {
-    let number = fs::read_to_string(format!("{SYS}/{name}/partition"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    let link = fs::read_link(format!("{SYS}/{name}")).ok()?;
-    let disk = link.parent()?.file_name()?.to_str()?;
+fn partition(named: &Named) -> Option<PartitionIds> {
+    let number = fs::read_to_string(format!("{SYS}/{}/partition", named.name)).ok()?;
+    let (disk, number) = (named.disk.as_ref()?, number.trim().parse().ok()?);
     with_reader(&node(disk), |read| superblock::partition(read, number))
 }
 
@@ -306,6 +272,7 @@ mod tests {
             fs: FsType::Ext4,
             uuid: uuid.into(),
             label: label.into(),
+            apart: None,
         });
         BlockDevice {
             node: node.into(),
@@ -326,36 +293,6 @@ mod tests {
         );
         assert_eq!(names("md_crash", ""), ["/dev/md/crash"]);
         assert!(names("vda", "").is_empty());
-    }
-
-    #[test]
-    fn a_device_that_could_not_be_opened_is_tried_again() {
-        let names = || vec!["vda".to_owned(), "vdb".to_owned()];
-        let mut scan = Scan::default();
-        let early = |name: &str| (name == "vda").then(|| device("/dev/vda", "aa", ""));
-        assert!(scan.update(names(), &early));
-        assert!(!scan.update(names(), &early));
-        let nodes: Vec<_> = scan.devices().map(|d| d.node.clone()).collect();
-        assert_eq!(nodes, [Path::new("/dev/vda"), Path::new("/dev/vdb")]);
-        let later = |name: &str| (name == "vdb").then(|| device("/dev/vdb", "bb", ""));
-        assert!(scan.update(names(), &later));
-        let wanted = Device::Uuid("bb".into());
-        assert_eq!(matching(scan.devices(), &wanted).len(), 1);
-        assert!(!scan.update(names(), &|_| None));
-        assert!(scan.update(vec!["vdb".into()], &|_| None));
-    }
-
-    #[test]
-    fn a_device_that_never_answers_is_left_behind() {
-        let found = device("/dev/vda", "aa", "x");
-        let copy = found.clone();
-        assert_eq!(in_child(Duration::from_secs(60), || copy), Some(found));
-        let start = std::time::Instant::now();
-        let dead = || std::thread::sleep(Duration::from_secs(60));
-        assert_eq!(in_child(Duration::from_millis(50), dead), None);
-        assert!(start.elapsed() < Duration::from_secs(30));
-        let dies = || std::process::abort();
-        assert_eq!(in_child::<()>(Duration::from_secs(60), dies), None);
     }
 
     #[test]
@@ -388,8 +325,6 @@ mod tests {
             device("/dev/vdb", "AA", ""),
             BlockDevice {
                 node: "/dev/vdc1".into(),
-                container: None,
-                superblock: None,
                 partition: Some(part),
                 wwid: Some("eui.1-part1".into()),
                 ..BlockDevice::default()

@@ -2,14 +2,14 @@
 //!
 //! Source: the kernel's `include/uapi/linux/magic.h` and the on-disk headers of each; the places are the same in every version.
 
-use super::container::{self, Container};
-use super::superblock::{self, ReadAt};
+use super::container;
+use super::superblock::{self, ReadAt, has};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-/// Offset, bytes, and what has them there. A negative offset counts from the end of the device.
-const SIGNATURES: &[(i64, &[u8], &str)] = &[
+/// Offset, bytes, and what has them there.
+const SIGNATURES: &[(u64, &[u8], &str)] = &[
     (4086, b"SWAPSPACE2", "a swap space"),
     (4086, b"SWAP-SPACE", "a swap space"),
     (8182, b"SWAPSPACE2", "a swap space"),
@@ -18,11 +18,6 @@ const SIGNATURES: &[(i64, &[u8], &str)] = &[
     (4086, b"S1SUSPEND\0", "the image of a suspended machine"),
     (512, b"EFI PART", "a partition table (GPT)"),
     (4096, b"EFI PART", "a partition table (GPT)"),
-    (
-        4120,
-        b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81",
-        "a bcache device",
-    ),
     (
         4120,
         b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef",
@@ -53,12 +48,6 @@ const SIGNATURES: &[(i64, &[u8], &str)] = &[
     (516, b"!Stra0tis\x86\xff\x02^\x41rh", "a Stratis device"),
     (0x20_0000, b"\x0d\xd0\x01\xc0", "a VMFS volume"),
     (0x10_0000, b"\x0d\xd0\x01\xc0", "a VMFS volume"),
-    (
-        -1024,
-        b"Intel Raid ISM Cfg Sig. ",
-        "a member of an Intel RAID",
-    ),
-    (-512, b"\xde\x11\xde\x11", "a member of a DDF RAID"),
 ];
 
 /// `uberblock_t` of ZFS: in the second half of each label, one every KiB at least; the magic in either byte order.
@@ -76,12 +65,8 @@ pub fn occupant(mut device: &File) -> io::Result<Option<&'static str>> {
 }
 
 fn look(read: ReadAt<'_>, size: u64) -> Option<&'static str> {
-    if let Some(container) = container::probe(read, size) {
-        return Some(match container {
-            Container::Md => "a member of a Linux md RAID array",
-            Container::Luks => "a LUKS volume",
-            Container::Lvm => "an LVM physical volume",
-        });
+    if let Some(container) = container::probe(read, size, &[]) {
+        return Some(container.name());
     }
     if let Some(found) = superblock::probe(read) {
         return Some(match found.fs.name() {
@@ -91,24 +76,13 @@ fn look(read: ReadAt<'_>, size: u64) -> Option<&'static str> {
             _ => "a FAT file system",
         });
     }
-    let known = SIGNATURES.iter().find(|(at, bytes, _)| {
-        let at = u64::try_from(*at)
-            .ok()
-            .or_else(|| size.checked_sub(at.unsigned_abs()));
-        at.is_some_and(|at| has(read, at, bytes))
-    });
+    let known = SIGNATURES
+        .iter()
+        .find(|(at, bytes, _)| has(read, *at, bytes));
     known
         .map(|(_, _, what)| *what)
         .or_else(|| zfs(read).then_some("a member of a ZFS pool"))
         .or_else(|| mbr(read).then_some("a partition table (MBR)"))
-}
-
-fn has(read: ReadAt<'_>, at: u64, bytes: &[u8]) -> bool {
-    let mut found = [0; 32];
-    let Some(found) = found.get_mut(..bytes.len()) else {
-        return false;
-    };
-    read(at, found).is_some() && found == bytes
 }
 
 fn zfs(read: ReadAt<'_>) -> bool {
@@ -149,8 +123,7 @@ mod tests {
     #[test]
     fn every_signature_is_found_where_it_is() {
         for (at, bytes, what) in SIGNATURES {
-            let at =
-                usize::try_from(*at).unwrap_or(SIZE - usize::try_from(at.unsigned_abs()).unwrap());
+            let at = usize::try_from(*at).unwrap();
             assert_eq!(found(&[(at, bytes)]), Some(*what));
         }
         assert_eq!(found(&[]), None);

@@ -2,10 +2,12 @@
 
 use super::file::{TargetError, wait};
 use super::lvm::Physical;
-use super::probe::{BlockDevice, Scan};
+use super::probe::BlockDevice;
+use super::scan::Scan;
 use super::spec::Device;
 use super::{lvm, md};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a member of an array may be late.
@@ -23,11 +25,20 @@ pub fn assemble_device(device: &Device, timeout: Duration) -> Result<BlockDevice
         late: LATE.min(timeout / 3),
         physical: BTreeMap::new(),
         refused: BTreeMap::new(),
+        origins: BTreeSet::new(),
     };
     let found = wait(device, timeout, &mut |scan, waited| {
         stack.build(scan, waited)
     });
-    found.map_err(|error| stack.explain(device, error))
+    let mut found = found.map_err(|error| stack.explain(device, error))?;
+    found.is_origin = found.names.iter().any(|name| stack.origins.contains(name));
+    match found.container {
+        Some(container) => Err(TargetError::Part {
+            node: found.node,
+            container,
+        }),
+        None => Ok(found),
+    }
 }
 
 struct Stack {
@@ -36,6 +47,8 @@ struct Stack {
     physical: BTreeMap<String, Physical>,
     /// What was not made, and why.
     refused: BTreeMap<String, String>,
+    /// Names of volumes that have snapshots.
+    origins: BTreeSet<PathBuf>,
 }
 
 impl Stack {
@@ -67,6 +80,11 @@ impl Stack {
             return;
         }
         for volume in lvm::activate(&physical) {
+            if volume.has_snapshots {
+                let (group, name) = volume.name.split_once('/').unwrap_or_default();
+                let node = Path::new("/dev/mapper").join(lvm::mapped_name(group, name));
+                self.origins.insert(node);
+            }
             match volume.why {
                 Some(why) => self.refused.insert(
                     volume.name.clone(),
@@ -117,6 +135,7 @@ mod tests {
             late: LATE,
             physical: BTreeMap::new(),
             refused: [reason("vg-0/a"), reason("vg-0/b")].into(),
+            origins: BTreeSet::new(),
         };
         let explain = |device: &str| {
             let error = TargetError::UnknownFs("/dev/x".into());
@@ -136,6 +155,7 @@ mod tests {
             late: LATE,
             physical: BTreeMap::new(),
             refused: BTreeMap::new(),
+            origins: BTreeSet::new(),
         };
         let error = none.explain(
             &Device::Uuid("1".into()),

@@ -55,6 +55,33 @@ pub struct Superblock {
     pub uuid: String,
     /// Its label, empty when there is none.
     pub label: String,
+    /// What of it is on other devices.
+    pub apart: Option<Apart>,
+}
+
+/// What a file system keeps on another device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Apart {
+    /// The journal of ext4.
+    Journal,
+    /// The log of XFS.
+    Log,
+    /// The realtime device of XFS.
+    Realtime,
+    /// Some devices of btrfs.
+    Devices,
+}
+
+impl Apart {
+    /// The file system, by what is special with it.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Self::Journal => "an ext4 file system whose journal is on another device",
+            Self::Log => "an XFS file system whose log is on another device",
+            Self::Realtime => "an XFS file system with a realtime device",
+            Self::Devices => "a btrfs file system of several devices",
+        }
+    }
 }
 
 /// Reads exactly `buf.len()` bytes at an offset of a device; `None` when that is not possible.
@@ -77,15 +104,20 @@ fn ext(read: ReadAt<'_>) -> Option<Superblock> {
     if sb[0x38..0x3a] != [0x53, 0xef] || incompat & INCOMPAT_JOURNAL_DEV != 0 {
         return None;
     }
+    let has_journal = u32::from_le_bytes(*field(&sb, 0x5c)?) & COMPAT_HAS_JOURNAL != 0;
+    let inode = u32::from_le_bytes(*field(&sb, 0xe0)?);
     Some(Superblock {
         fs: FsType::Ext4,
         uuid: uuid(field(&sb, 0x68)?),
         label: label(&sb[0x78..0x88]),
+        apart: (has_journal && inode == 0).then_some(Apart::Journal),
     })
 }
 
 /// An external journal carries the magic but no files.
 const INCOMPAT_JOURNAL_DEV: u32 = 0x8;
+/// There is a journal: in an inode, or else on a device.
+const COMPAT_HAS_JOURNAL: u32 = 0x4;
 
 fn xfs(read: ReadAt<'_>) -> Option<Superblock> {
     let sb = block::<512>(read, 0)?;
@@ -94,6 +126,11 @@ fn xfs(read: ReadAt<'_>) -> Option<Superblock> {
             fs: FsType::Xfs,
             uuid: uuid(field(&sb, 32)?),
             label: label(&sb[108..120]),
+            apart: match (field(&sb, 48)?, field(&sb, 16)?) {
+                ([0, 0, 0, 0, 0, 0, 0, 0], _) => Some(Apart::Log),
+                (_, [0, 0, 0, 0, 0, 0, 0, 0]) => None,
+                _ => Some(Apart::Realtime),
+            },
         })
     };
     if sb.starts_with(b"XFSB") {
@@ -112,6 +149,7 @@ fn btrfs(read: ReadAt<'_>) -> Option<Superblock> {
         fs: FsType::Btrfs,
         uuid: uuid(field(&sb, 0x20)?),
         label: label(&sb[0x12b..0x22b]),
+        apart: (u64::from_le_bytes(*field(&sb, 0x88)?) > 1).then_some(Apart::Devices),
     })
 }
 
@@ -133,6 +171,7 @@ fn vfat(read: ReadAt<'_>) -> Option<Superblock> {
         fs: FsType::Vfat,
         uuid: format!("{:04X}-{:04X}", id >> 16, id & 0xffff),
         label,
+        apart: None,
     })
 }
 
@@ -192,6 +231,15 @@ fn mbr(read: ReadAt<'_>, number: u32) -> Option<PartitionIds> {
         uuid: format!("{signature:08x}-{number:02x}"),
         label: String::new(),
     })
+}
+
+/// Whether `bytes`, at most 32, are at `at`.
+pub(super) fn has(read: ReadAt<'_>, at: u64, bytes: &[u8]) -> bool {
+    let mut found = [0; 32];
+    let Some(found) = found.get_mut(..bytes.len()) else {
+        return false;
+    };
+    read(at, found).is_some() && found == bytes
 }
 
 fn block<const N: usize>(read: ReadAt<'_>, offset: u64) -> Option<[u8; N]> {
@@ -317,6 +365,23 @@ mod tests {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[0; 1000]), None);
         assert_eq!(found(&vec![0; 0x20000]), None);
+    }
+
+    #[test]
+    fn what_lies_on_another_device() {
+        let apart = |parts: &[(usize, &[u8])]| found(&disk(0x11000, parts)).unwrap().apart;
+        let ext = (1024 + 0x38, &[0x53, 0xef][..]);
+        let (journal, inode) = ((1024 + 0x5c, &[4][..]), (1024 + 0xe0, &[8][..]));
+        assert_eq!(apart(&[ext]), None);
+        assert_eq!(apart(&[ext, journal, inode]), None);
+        assert_eq!(apart(&[ext, journal]), Some(Apart::Journal));
+        let (xfs, log) = ((0, &b"XFSB"[..]), (55, &[1][..]));
+        assert_eq!(apart(&[xfs, log]), None);
+        assert_eq!(apart(&[xfs]), Some(Apart::Log));
+        assert_eq!(apart(&[xfs, log, (23, &[1])]), Some(Apart::Realtime));
+        let btrfs = (0x10040, &b"_BHRfS_M"[..]);
+        assert_eq!(apart(&[btrfs, (0x10088, &[1])]), None);
+        assert_eq!(apart(&[btrfs, (0x10088, &[2])]), Some(Apart::Devices));
     }
 
     #[test]

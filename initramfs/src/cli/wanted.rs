@@ -206,12 +206,9 @@ impl Wanted {
         if matches!(target.kind, Kind::Raw { .. }) {
             return Ok(());
         }
-        let Some(filesystem) = found.fs() else {
-            bail!(
-                "target {target}: {} holds no file system that baredump knows; make one, or choose another device",
-                found.node.display()
-            );
-        };
+        let filesystem = found
+            .mountable()
+            .with_context(|| format!("target {target}"))?;
         push(&mut self.filesystems, filesystem.name());
         if filesystem.name().starts_with("ext") {
             let wants = ext4::wants(&found.node);

@@ -27,6 +27,15 @@ struct Disk {
 const COPY: &str =
     "mkdir -p /out/var/crash; chmod -R go-rwx /mnt/crash/*; cp -r /mnt/crash/* /out/var/crash/";
 
+/// Metadata at the end of the disks, partitions in the array: a disk alone looks like one with the same partition. The entry is that
+/// of a Linux partition from sector 2048 on, 480 MiB.
+const PARTS: &str = "mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
+printf '\\0\\0\\0\\0\\203\\0\\0\\0\\0\\010\\0\\0\\0\\0\\017\\0' | dd of=/dev/md0 bs=1 seek=446 conv=notrunc
+printf '\\125\\252' | dd of=/dev/md0 bs=1 seek=510 conv=notrunc
+blockdev --rereadpt /dev/md0
+mkfs.ext4 -q -L mirror /dev/md0p1
+mdadm --stop /dev/md0";
+
 /// Metadata at the end: a member alone looks like the file system.
 const MIRROR: &str = "mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
 mkfs.ext4 -q -L mirror /dev/md0
@@ -98,17 +107,24 @@ lvm lvextend -q -L +128m vg-0/crash /dev/vdb
 lvm lvextend -q -L +64m vg-0/crash /dev/vdc
 lvm lvs --segments
 mkfs.ext4 -q /dev/mapper/vg--0-crash
+lvm lvcreate -q -y -s -n snap -L 32m vg-0/crash /dev/vdc
 lvm vgchange -an vg-0",
         after: "lvm vgchange -ay vg-0; e2fsck -fn /dev/mapper/vg--0-crash; mount -t ext4 /dev/mapper/vg--0-crash /mnt",
     },
     Disk {
         name: "disk-md",
         target: "file:LABEL=mirror:/crash",
-        drives: 2,
+        drives: 4,
         pulled: false,
         modules: &["md_mod", "raid1"],
         filesystems: &["ext4"],
-        before: MIRROR,
+        // Another array has the same name, and comes first.
+        before: "mdadm --create /dev/md1 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --homehost=other --name=crash --uuid=0:0:0:1 /dev/vdd /dev/vde
+mkfs.ext4 -q -L other /dev/md1
+mdadm --stop /dev/md1
+mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
+mkfs.ext4 -q -L mirror /dev/md0
+mdadm --stop /dev/md0",
         after: "mdadm --examine /dev/vdb /dev/vdc
 test $(mdadm --examine /dev/vdb /dev/vdc | grep -c 'State : clean') = 2
 test $(mdadm --examine /dev/vdb /dev/vdc | grep -c 'Array State : AA') = 2
@@ -136,6 +152,65 @@ mdadm --examine /dev/vdb | grep 'State : clean'
 mdadm --assemble --run /dev/md0 /dev/vdb /dev/vdc
 cat /proc/mdstat
 test -e /sys/block/md0/md/dev-vdc || mdadm /dev/md0 --re-add /dev/vdc
+while [ $(cat /sys/block/md0/md/sync_action) != idle ] || [ $(cat /sys/block/md0/md/degraded) != 0 ]; do sleep 0.2; done
+echo check > /sys/block/md0/md/sync_action
+while [ $(cat /sys/block/md0/md/sync_action) != idle ]; do sleep 0.2; done
+test $(cat /sys/block/md0/md/mismatch_cnt) = 0
+e2fsck -fn /dev/md0; mount -t ext4 /dev/md0 /mnt",
+    },
+    Disk {
+        name: "disk-md-parts",
+        target: "file:LABEL=mirror:/crash",
+        drives: 2,
+        pulled: false,
+        modules: &["md_mod", "raid1"],
+        filesystems: &["ext4"],
+        before: PARTS,
+        after: "mdadm --examine /dev/vdb /dev/vdc
+test $(mdadm --examine /dev/vdb /dev/vdc | grep -c 'State : clean') = 2
+test $(mdadm --examine /dev/vdb /dev/vdc | grep Events | sort -u | wc -l) = 1
+mdadm --assemble /dev/md0 /dev/vdb /dev/vdc
+echo check > /sys/block/md0/md/sync_action
+while [ $(cat /sys/block/md0/md/sync_action) != idle ]; do sleep 0.2; done
+test $(cat /sys/block/md0/md/mismatch_cnt) = 0
+e2fsck -fn /dev/md0p1; mount -t ext4 /dev/md0p1 /mnt",
+    },
+    Disk {
+        name: "disk-md-parts-degraded",
+        target: "file:LABEL=mirror:/crash",
+        drives: 2,
+        pulled: true,
+        modules: &["md_mod", "raid1"],
+        filesystems: &["ext4"],
+        before: PARTS,
+        // That the other member missed something is in the superblock.
+        after: "mdadm --examine /dev/vdb /dev/vdc
+events() { mdadm --examine $1 | sed -n 's/ *Events : //p'; }
+test $(events /dev/vdb) -gt $(($(events /dev/vdc) + 1))
+mdadm --examine /dev/vdb | grep 'Array State : A\\.'
+mdadm --assemble --run /dev/md0 /dev/vdb
+e2fsck -fn /dev/md0p1; mount -t ext4 /dev/md0p1 /mnt",
+    },
+    Disk {
+        name: "disk-md-rebuilding",
+        target: "file:LABEL=mirror:/crash",
+        drives: 2,
+        pulled: false,
+        modules: &["md_mod", "raid1"],
+        filesystems: &["ext4"],
+        before: "mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 --bitmap=none --name=crash /dev/vdb missing
+mkfs.ext4 -q -L mirror /dev/md0
+echo 1000 > /sys/block/md0/md/sync_speed_max
+mdadm /dev/md0 --add /dev/vdc
+sleep 2
+mdadm --stop /dev/md0
+mdadm --examine /dev/vdc | grep 'Recovery Offset'",
+        // The rebuild goes on: the member was there all the time.
+        after: "mdadm --examine /dev/vdb /dev/vdc
+test $(mdadm --examine /dev/vdb /dev/vdc | grep Events | sort -u | wc -l) = 1
+mdadm --examine /dev/vdc | grep 'Recovery Offset'
+mdadm --assemble --run /dev/md0 /dev/vdb /dev/vdc
+test -e /sys/block/md0/md/dev-vdc
 while [ $(cat /sys/block/md0/md/sync_action) != idle ] || [ $(cat /sys/block/md0/md/degraded) != 0 ]; do sleep 0.2; done
 echo check > /sys/block/md0/md/sync_action
 while [ $(cat /sys/block/md0/md/sync_action) != idle ]; do sleep 0.2; done

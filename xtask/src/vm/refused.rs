@@ -28,7 +28,7 @@ const MODULES: &[&str] = &[
 /// Sizes of the drives, /dev/vdb and further, in MiB.
 const DRIVES: [u64; 6] = [160, 160, 64, 64, 64, 64];
 /// Kinds that the script has.
-const KINDS: usize = 11;
+const KINDS: usize = 14;
 
 const SCRIPT: &str = r#"
 ask() { baredumpctl image --target "$1" --output /run/x.img > /run/said 2>&1; }
@@ -50,24 +50,48 @@ if grep -q 'activated' /run/said; then false; fi
 lvm lvcreate -q -y -Wn -Zn -n striped -i 2 -L 16m vg-0
 refused file:/dev/vg-0/striped:/crash 'an LVM volume, but it is striped, and only linear ones'
 lvm lvcreate -q -y -Wn -Zn --type raid1 -m 1 --nosync -n mirrored -L 8m vg-0
-refused file:/dev/vg-0/mirrored:/crash 'thin, cached, mirrored or has snapshots'
+refused file:/dev/vg-0/mirrored:/crash 'thin, cached, mirrored or a snapshot'
 lvm lvcreate -q -y -Wn -Zn --type mirror -m 1 --nosync --mirrorlog core -n oldmirror -L 8m vg-0
-refused file:/dev/vg-0/oldmirror:/crash 'thin, cached, mirrored or has snapshots'
+refused file:/dev/vg-0/oldmirror:/crash 'thin, cached, mirrored or a snapshot'
 lvm lvcreate -q -y -Wn -Zn -n origin -L 8m vg-0
+mkfs.ext4 -q /dev/vg-0/origin
 lvm lvcreate -q -y -s -n snap -L 8m vg-0/origin
-refused file:/dev/vg-0/origin:/crash 'thin, cached, mirrored or has snapshots'
-refused file:/dev/vg-0/snap:/crash 'thin, cached, mirrored or has snapshots'
+ask file:/dev/vg-0/origin:/crash || cat /run/said
+grep -q 'modules' /run/said
+if grep -q 'activated' /run/said; then false; fi
+refused file:/dev/vg-0/snap:/crash 'thin, cached, mirrored or a snapshot'
 lvm lvcreate -q -y -Zn --type thin-pool -L 16m --poolmetadatasize 4m -n pool vg-0 --config 'global/thin_check_executable=""'
 lvm lvcreate -q -y -Wn -V 64m --thinpool pool -n thin vg-0 --config 'global/thin_check_executable=""'
-refused file:/dev/vg-0/thin:/crash 'thin, cached, mirrored or has snapshots'
+refused file:/dev/vg-0/thin:/crash 'thin, cached, mirrored or a snapshot'
 lvm lvcreate -q -y -Wn -Zn -n slow -L 8m vg-0 /dev/vdb
 lvm lvcreate -q -y -Wn -Zn -n fast -L 8m vg-0 /dev/vdc
 lvm lvconvert -q -y --type cache --cachevol fast vg-0/slow --config 'global/cache_check_executable=""'
-refused file:/dev/vg-0/slow:/crash 'thin, cached, mirrored or has snapshots'
+refused file:/dev/vg-0/slow:/crash 'thin, cached, mirrored or a snapshot'
 
 mdadm --create /dev/md5 --run --level=0 --raid-devices=2 /dev/vdf /dev/vdg
 refused file:/dev/md5:/crash 'of which only RAID1'
 mdadm --stop /dev/md5
+# Intel's metadata, without their firmware.
+export IMSM_NO_PLATFORM=1
+mdadm --create /dev/md/imsm --run --metadata=imsm --raid-devices=2 /dev/vdf /dev/vdg
+mdadm --create /dev/md126 --run --assume-clean --level=1 --raid-devices=2 /dev/md/imsm
+mkfs.ext4 -q /dev/md126
+cat /sys/block/md126/md/metadata_version
+refused file:/dev/md126:/crash 'whose metadata are external:'
+mdadm --stop /dev/md126
+mdadm --stop /dev/md/imsm
+# Each half looks like the file system, and is not taken for it.
+refused file:/dev/vdf:/crash 'a member of an Intel (IMSM) or DDF RAID'
+dd if=/dev/zero of=/dev/vdf bs=1M seek=60
+dd if=/dev/zero of=/dev/vdg bs=1M seek=60
+
+# File systems of which one device is not all.
+mkfs.btrfs -q -f -d single -m single /dev/vdf /dev/vdg
+refused file:/dev/vdf:/crash 'a btrfs file system of several devices'
+dd if=/dev/zero of=/dev/vdf bs=64k count=4
+mkfs.ext4 -q -O journal_dev -b 4096 /dev/vdg
+mkfs.ext4 -q -b 4096 -J device=/dev/vdg /dev/vdf
+refused file:/dev/vdf:/crash 'an ext4 file system whose journal is on another device'
 
 echo -n secret > /run/key
 cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file /run/key /dev/vdd

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::pipe2;
 use std::ffi::CString;
+use std::fmt;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -69,23 +70,68 @@ fn parse(text: &str) -> Vec<Module> {
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let timeout = load_plan().map_or(Duration::from_secs(30), |plan| plan.config.module_timeout);
     let (mut warnings, cmdline) = (Vec::new(), cmdline());
-    for module in planned() {
-        let module = module.with(&cmdline);
-        if let Err(why) = load_in_child(&module, timeout) {
-            let warning = format!("module {}: {why}", module.path);
-            say!("warning: {warning}");
-            context.note(&warning);
-            warnings.push(warning);
-            store("modules", &warnings)?;
-        }
-    }
+    let modules = planned().into_iter().map(|module| module.with(&cmdline));
+    let mut warn = |module: &Module, why: &Failure| {
+        let warning = format!("module {}: {why}", module.path);
+        say!("warning: {warning}");
+        context.note(&warning);
+        warnings.push(warning);
+        store("modules", &warnings)
+    };
+    load_all(
+        modules.collect(),
+        &mut |module| load_in_child(module, timeout),
+        &mut warn,
+    )?;
     Ok(End::Done)
 }
 
-fn load_in_child(module: &Module, timeout: Duration) -> Result<(), String> {
-    let (ended, alive) = pipe2(OFlag::O_CLOEXEC).map_err(|e| e.desc().to_owned())?;
-    let pid =
-        fork_with(|| errno_code(load(module))).map_err(|e| format!("cannot fork: {}", e.desc()))?;
+/// Loads modules. Those that the kernel did not take are tried again after the others as long as that helps: the order may be wrong.
+/// Each is warned of once.
+fn load_all(
+    mut modules: Vec<Module>,
+    load: &mut dyn FnMut(&Module) -> Result<(), Failure>,
+    warn: &mut dyn FnMut(&Module, &Failure) -> Result<(), String>,
+) -> Result<(), String> {
+    loop {
+        let (count, mut again) = (modules.len(), Vec::new());
+        for module in modules {
+            match load(&module) {
+                Ok(()) => {}
+                Err(why @ Failure::Refused(_)) => again.push((module, why)),
+                Err(why) => warn(&module, &why)?,
+            }
+        }
+        if again.len() == count || again.is_empty() {
+            return again.iter().try_for_each(|(module, why)| warn(module, why));
+        }
+        modules = again.into_iter().map(|(module, _)| module).collect();
+    }
+}
+
+/// Why a module is not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The kernel did not take it.
+    Refused(Errno),
+    /// Its loading hung or died, which it may do again.
+    Other(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => f.write_str(&explain(*errno)),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+fn load_in_child(module: &Module, timeout: Duration) -> Result<(), Failure> {
+    let failed = |why: &str| Failure::Other(why.to_owned());
+    let (ended, alive) = pipe2(OFlag::O_CLOEXEC).map_err(|e| failed(e.desc()))?;
+    let pid = fork_with(|| errno_code(load(module)))
+        .map_err(|e| failed(&format!("cannot fork: {}", e.desc())))?;
     drop(alive);
     let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
     // The pipe has no writer but the child: it hangs up when the child is gone.
@@ -96,17 +142,19 @@ fn load_in_child(module: &Module, timeout: Duration) -> Result<(), String> {
     {
         let _ = kill(pid, Signal::SIGKILL);
         let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-        return Err(format!(
+        return Err(failed(&format!(
             "hung while loading, given up after {} s",
             timeout.as_millis().unwrap_or(0) / 1000
-        ));
+        )));
     }
-    match waitpid(pid, None) {
-        Ok(WaitStatus::Exited(_, 0)) => Ok(()),
-        Ok(WaitStatus::Exited(_, code)) => Err(explain(Errno::from_raw(code))),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!("loading was killed by {signal}")),
-        other => Err(format!("loading ended in an unknown way: {other:?}")),
-    }
+    Err(match waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, 0)) => return Ok(()),
+        Ok(WaitStatus::Exited(_, code)) => Failure::Refused(Errno::from_raw(code)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => {
+            failed(&format!("loading was killed by {signal}"))
+        }
+        other => failed(&format!("loading ended in an unknown way: {other:?}")),
+    })
 }
 
 fn load(module: &Module) -> Result<(), Errno> {
@@ -175,6 +223,39 @@ mod tests {
     }
 
     #[test]
+    fn modules_in_the_wrong_order_are_loaded() {
+        let modules = parse("/c.ko\n/b.ko\n/hangs.ko\n/a.ko\n/missing.ko\n");
+        let (mut loaded, mut tried, mut warned) = (Vec::new(), 0, Vec::new());
+        // Each needs the one before it in the alphabet.
+        let mut load = |module: &Module| {
+            tried += 1;
+            let path = module.path.clone();
+            let needs = match path.as_str() {
+                "/c.ko" => "/b.ko",
+                "/b.ko" => "/a.ko",
+                "/hangs.ko" => return Err(Failure::Other("hung".into())),
+                "/missing.ko" => "/none.ko",
+                _ => "",
+            };
+            if !needs.is_empty() && !loaded.contains(&needs.to_owned()) {
+                return Err(Failure::Refused(Errno::ENOENT));
+            }
+            loaded.push(path);
+            Ok(())
+        };
+        let mut warn = |module: &Module, why: &Failure| {
+            warned.push((module.path.clone(), why.to_string()));
+            Ok(())
+        };
+        load_all(modules, &mut load, &mut warn).unwrap();
+        assert_eq!(loaded, ["/a.ko", "/b.ko", "/c.ko"]);
+        assert_eq!(warned[0], ("/hangs.ko".into(), "hung".into()));
+        assert!(warned.len() == 2 && warned[1].1.contains("ENOENT"));
+        // 5, then c b missing, c missing, missing.
+        assert_eq!(tried, 11);
+    }
+
+    #[test]
     fn a_missing_module_is_named_by_its_errno() {
         let module = Module {
             path: "/nonexistent.ko".into(),
@@ -182,6 +263,8 @@ mod tests {
         };
         assert_eq!(errno_code(load(&module)), 2);
         let why = load_in_child(&module, Duration::from_secs(5)).unwrap_err();
+        assert_eq!(why, Failure::Refused(Errno::ENOENT));
+        let why = why.to_string();
         assert!(why.contains("ENOENT") && why.contains("missing"), "{why}");
     }
 }

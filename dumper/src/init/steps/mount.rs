@@ -19,6 +19,14 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         Kind::File { device, subvol, .. } => {
             let found = assemble_device(device, config.device_timeout);
             let found = found.map_err(|e| e.to_string())?;
+            if found.is_origin {
+                let warning = format!(
+                    "{} has snapshots, which do not see what is written now: they are no longer whole, remove them",
+                    found.node.display()
+                );
+                say!("warning: {warning}");
+                context.note(&warning);
+            }
             mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
         Kind::Raw { device, id } => {

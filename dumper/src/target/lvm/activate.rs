@@ -26,6 +26,8 @@ pub struct Activation {
     pub name: String,
     /// Why it is not there.
     pub why: Option<String>,
+    /// It has snapshots.
+    pub has_snapshots: bool,
 }
 
 /// A physical volume and its device number, `major:minor`.
@@ -52,6 +54,7 @@ pub fn activate(devices: &[(&str, &Physical)]) -> Vec<Activation> {
             done.push(Activation {
                 name: format!("{}/{}", group.name, volume.name),
                 why: made.err(),
+                has_snapshots: volume.has_snapshots,
             });
         }
     }

@@ -29,6 +29,9 @@ pub struct Volume {
     pub id: String,
     /// Extents of which it is made, or why it is not made here.
     pub runs: Result<Vec<Run>, String>,
+    /// Snapshots are kept of it, which do not see what is written here.
+    #[serde(default)]
+    pub has_snapshots: bool,
 }
 
 /// A run of extents of one physical volume.
@@ -72,8 +75,8 @@ impl Group {
         for (name, volume) in visible {
             let runs = if exported {
                 Err("its group is exported".into())
-            } else if is_part(volumes, name) {
-                Err("other volumes are made of it, snapshots for example".into())
+            } else if is_part(volumes, name, &|segment, key| !is_origin(segment, key)) {
+                Err("other volumes are made of it".into())
             } else {
                 group.runs(volume)
             };
@@ -81,6 +84,7 @@ impl Group {
                 name: is_name(name).then(|| name.to_owned())?,
                 id: id(volume)?,
                 runs,
+                has_snapshots: is_part(volumes, name, &is_origin),
             });
         }
         Some(group)
@@ -137,14 +141,22 @@ impl Group {
 /// Texts in segments that name no volume, whatever a volume is called.
 const WORDS: &[&str] = &["type", "discards", "cache_mode", "policy"];
 
-/// Whether a volume is named in the segments of others.
-fn is_part(volumes: &Section, name: &str) -> bool {
+/// Whether `key` of a segment names the origin of a snapshot: a linear volume as others are, but for who reads the snapshot. One that a
+/// snapshot is merged into is none.
+fn is_origin(segment: &Section, key: &str) -> bool {
+    key == "origin"
+        && segment.text("type") == Some("snapshot")
+        && segment.text("merging_store").is_none()
+}
+
+/// Whether a volume is named in the segments of others, by those keys that count.
+fn is_part(volumes: &Section, name: &str, counts: &dyn Fn(&Section, &str) -> bool) -> bool {
     let is = |value: &Value| matches!(value, Value::Text(text) if text == name);
     let named = |segment: &Section| {
         let mut names = segment
             .0
             .iter()
-            .filter(|(key, _)| !WORDS.contains(&key.as_str()));
+            .filter(|(key, _)| !WORDS.contains(&key.as_str()) && counts(segment, key));
         names.any(|(_, value)| match value {
             Value::List(list) => list.iter().any(is),
             value => is(value),
@@ -301,7 +313,26 @@ version = 1
             (why(1).as_str(), why(2).as_str()),
             ("it is striped", "it is of type thin")
         );
-        assert!(why(3).contains("snapshots"), "{}", why(3));
+        // An origin is what it was before the snapshot.
+        let origin = &group.volumes[3];
+        let at = 2048 + 40 * 8192;
+        let whole = run(0, 81920, "abcdefghijklmnopqrstuvwxyz012345", at);
+        assert_eq!(origin.runs, Ok(vec![whole]));
+        assert!(origin.has_snapshots && !group.volumes[0].has_snapshots);
+    }
+
+    #[test]
+    fn what_a_snapshot_is_merged_into_and_its_store_are_not_made() {
+        for (from, to) in [
+            ("cow_store = \"pool\"", "merging_store = \"pool\""),
+            ("cow_store = \"pool\"", "cow_store = \"origin\""),
+            ("type = \"snapshot\"", "type = \"cache\""),
+        ] {
+            let text = TEXT.replacen(from, to, 1);
+            let group = Group::of(&parse(&text).unwrap()).unwrap();
+            let why = group.volumes[3].runs.clone().unwrap_err();
+            assert_eq!(why, "other volumes are made of it");
+        }
     }
 
     #[test]

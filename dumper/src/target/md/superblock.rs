@@ -11,7 +11,7 @@ const FIXED: usize = 256;
 const MAX_DEVICES: u32 = 1920;
 /// Roles from here on are none: spare, faulty, journal.
 const NO_ROLE: u16 = 0xff00;
-/// `MD_FEATURE_RECOVERY_OFFSET`: the member is not yet rebuilt.
+/// `MD_FEATURE_RECOVERY_OFFSET`.
 const REBUILDING: u32 = 2;
 /// `MD_FEATURE_RESHAPE_ACTIVE`.
 const RESHAPING: u32 = 4;
@@ -29,10 +29,14 @@ pub struct Member {
     pub level: i32,
     /// Number of updates: who has fewer missed some.
     pub events: u64,
-    /// Its role; none for spares, failed ones and those that are not yet rebuilt.
+    /// Its number among the devices of the array.
+    pub number: u16,
+    /// Its role; none for spares and failed ones.
     pub role: Option<u16>,
-    /// Members that are in the array now.
-    pub active: u32,
+    /// It is not yet rebuilt: data are not to be read from it alone.
+    pub rebuilding: bool,
+    /// The roles of all devices by number, as it knows them.
+    pub roles: Vec<Option<u16>>,
     /// The array is being made into another one.
     pub reshaping: bool,
 }
@@ -63,14 +67,9 @@ fn one(read: ReadAt<'_>, at: u64, version: &str) -> Option<Member> {
         return None;
     }
     let features = u32_at(&sb, 8)?;
-    let roles: Vec<u16> = roles
-        .as_chunks()
-        .0
-        .iter()
-        .map(|r| u16::from_le_bytes(*r))
-        .collect();
-    let number = usize::try_from(u32_at(&sb, 160)?).ok()?;
-    let role = roles.get(number).copied().filter(|&role| role < NO_ROLE);
+    let roles = roles.as_chunks().0.iter().map(|r| u16::from_le_bytes(*r));
+    let roles: Vec<_> = roles.map(|r| (r < NO_ROLE).then_some(r)).collect();
+    let number = u16::try_from(u32_at(&sb, 160)?).ok()?;
     let name = sb[32..64].split(|&b| b == 0).next().unwrap_or_default();
     let name = String::from_utf8_lossy(name);
     Some(Member {
@@ -82,8 +81,10 @@ fn one(read: ReadAt<'_>, at: u64, version: &str) -> Option<Member> {
             .to_owned(),
         level: u32_at(&sb, 72)?.cast_signed(),
         events: u64_at(&sb, 200)?,
-        role: role.filter(|_| features & REBUILDING == 0),
-        active: u32::try_from(roles.iter().filter(|&&r| r < NO_ROLE).count()).ok()?,
+        number,
+        role: roles.get(usize::from(number)).copied().flatten(),
+        rebuilding: features & REBUILDING != 0,
+        roles,
         reshaping: features & RESHAPING != 0,
     })
 }
@@ -119,17 +120,21 @@ fn old(read: ReadAt<'_>, at: u64) -> Option<Member> {
         .flat_map(|n| &sb[n * 4..n * 4 + 4])
         .copied()
         .collect();
-    // Bits of a disk's state: active and in sync.
-    let in_sync = |at: usize| Some(word(at + 4)? & 0b110 == 0b110);
-    let role = word(995).filter(|_| in_sync(992) == Some(true));
+    // Bits of a disk's state: active and in sync. One that is rebuilt is a spare as long as that lasts.
+    let role = |at: usize| {
+        let in_sync = word(at + 4)? & 0b110 == 0b110;
+        u16::try_from(word(at + 3)?).ok().filter(|_| in_sync)
+    };
     Some(Member {
         version: "0.90".into(),
         array: hex(&uuid),
         name: word(11)?.to_string(),
         level: word(7)?.cast_signed(),
         events: u64::from(word(39)?) | u64::from(word(40)?) << 32,
-        role: role.and_then(|role| u16::try_from(role).ok()),
-        active: word(34)?,
+        number: u16::try_from(word(992)?).ok()?,
+        role: role(992),
+        rebuilding: false,
+        roles: (0..27).map(|n| role(128 + n * 32)).collect(),
         reshaping: word(2)? == 91,
     })
 }
@@ -192,11 +197,17 @@ mod tests {
                 (version, "crash")
             );
             assert_eq!(
-                (member.level, member.events, member.role, member.active),
-                (1, 77, Some(1), 2)
+                (member.level, member.events, member.number, member.role),
+                (1, 77, 1, Some(1))
             );
+            assert_eq!(member.roles, [None, Some(1), Some(0)]);
+            assert!(!member.rebuilding);
             assert_eq!(member.array, "ab".repeat(16));
         }
+        let mut rebuilt = version_1(4096);
+        rebuilt[8] = 2;
+        rebuilt[216] += 2;
+        assert!(found(4096, &rebuilt).unwrap().rebuilding);
         let mut bad = version_1(4096);
         bad[201] = 1;
         assert_eq!(found(4096, &bad), None);
@@ -213,9 +224,12 @@ mod tests {
             (2, 90),
             (7, 1),
             (11, 3),
-            (34, 2),
             (39, 5),
-            (995, 1),
+            (128 + 4, 6),
+            (160, 1),
+            (160 + 3, 1),
+            (160 + 4, 1),
+            (992, 0),
             (996, 6),
         ] {
             word(n, value);
@@ -225,6 +239,8 @@ mod tests {
             (member.version.as_str(), member.name.as_str()),
             ("0.90", "3")
         );
-        assert_eq!((member.events, member.role, member.active), (5, Some(1), 2));
+        assert_eq!((member.events, member.number, member.role), (5, 0, Some(0)));
+        // The other one has failed.
+        assert_eq!(member.roles[..2], [Some(0), None]);
     }
 }

@@ -42,8 +42,10 @@ pub fn reach(node: &Path, id: Option<&str>, ledger: PathBuf) -> Result<RawDevice
             "the target has no id=: build the image with baredumpctl image on this machine, which reads it from the claimed partition",
         ));
     };
-    let (_, header) = open(node, id, false)?;
-    if header.state == State::Dump {
+    let (device, header) = open(node, id, false)?;
+    // A capture that died before its first file left nothing to take.
+    let is_empty = || Journal::read(&device, &header).is_ok_and(|journal| journal.files.is_empty());
+    if header.state == State::Dump && !is_empty() {
         return Err(refused(
             node,
             "it holds a dump that was not taken: run 'baredump recover' on it",

@@ -73,6 +73,18 @@ fn write(place: &RawPlace, name: &str, bytes: &[u8]) -> Result<(), TargetError> 
 }
 
 #[test]
+fn a_dump_without_a_file_is_overwritten() {
+    let lab = Lab::new(SMALLEST);
+    drop(RawPlace::create(&lab.raw, "died").unwrap());
+    let place = RawPlace::create(&lab.raw, "next").unwrap();
+    assert!(place.path().ends_with("/next"));
+    // From its first file on there is something to take.
+    drop(place.begin("log-incomplete", "log").unwrap());
+    let why = RawPlace::create(&lab.raw, "later").err().unwrap();
+    assert!(why.to_string().contains("not taken"), "{why}");
+}
+
+#[test]
 fn steps_follow_each_other_and_the_latest_wins() {
     let lab = Lab::new(SMALLEST);
     let place = RawPlace::create(&lab.raw, "host-1").unwrap();
