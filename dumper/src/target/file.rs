@@ -172,7 +172,7 @@ pub(super) fn wait(
 ) -> Result<BlockDevice, TargetError> {
     let (start, mut scan) = (Instant::now(), Scan::default());
     loop {
-        let changed = scan.refresh(device);
+        let changed = scan.refresh(Some(device));
         match matching(scan.devices(), device).as_slice() {
             [] if start.elapsed() >= timeout => return Err(missing(device, timeout, &scan)),
             [one] if !changed => return Ok((*one).clone()),

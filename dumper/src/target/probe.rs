@@ -5,6 +5,7 @@
 use super::container::{self, Container};
 use super::lvm::{self, Physical};
 use super::md::{self, Member};
+pub use super::scan::Scan;
 use super::scan::in_child;
 use super::spec::Device;
 use super::superblock::{self, FsType, PartitionIds, Superblock};

@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 
 /// All block devices by kernel name; devices once read are not read again, and one that does not answer is waited for once.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub struct Scan {
     known: BTreeMap<String, BlockDevice>,
     asked: BTreeMap<String, Question>,
     /// Could not be opened, or have not answered.
@@ -37,14 +37,14 @@ type ReadDevice<'a> = &'a dyn Fn(&Named, Option<Container>) -> Option<BlockDevic
 impl Scan {
     /// Looks for new and gone devices. True when something changed. The others are not waited for when `wanted` is a node that is
     /// there.
-    pub(super) fn refresh(&mut self, wanted: &Device) -> bool {
+    pub fn refresh(&mut self, wanted: Option<&Device>) -> bool {
         self.update(&names(), wanted, PATIENCE, &read_device)
     }
 
     fn update(
         &mut self,
         names: &[Named],
-        wanted: &Device,
+        wanted: Option<&Device>,
         patience: Duration,
         read: ReadDevice<'_>,
     ) -> bool {
@@ -61,8 +61,8 @@ impl Scan {
         let mut left: Vec<_> = names.iter().filter(is_new).collect();
         loop {
             left.retain(|named| !self.ask(named, patience, read));
-            let is_node = matches!(wanted, Device::Path(_));
-            let enough = is_node && !matching(self.devices(), wanted).is_empty();
+            let path = wanted.filter(|wanted| matches!(wanted, Device::Path(_)));
+            let enough = path.is_some_and(|path| !matching(self.devices(), path).is_empty());
             let wait = self.fresh(patience).min().filter(|_| !enough);
             for (name, found) in self.answers(wait.unwrap_or_default()) {
                 changed |= match found {
@@ -129,12 +129,12 @@ impl Scan {
     }
 
     /// The devices that were read.
-    pub(super) fn devices(&self) -> impl Iterator<Item = &BlockDevice> {
+    pub fn devices(&self) -> impl Iterator<Item = &BlockDevice> {
         self.known.values()
     }
 
     /// The nodes of those that were not.
-    pub(super) fn silent(&self) -> impl Iterator<Item = PathBuf> {
+    pub fn silent(&self) -> impl Iterator<Item = PathBuf> {
         self.silent.iter().map(|name| node(name))
     }
 }
@@ -222,10 +222,6 @@ mod tests {
         }
     }
 
-    fn any() -> Device {
-        Device::Uuid("aa".into())
-    }
-
     fn nodes(scan: &Scan) -> Vec<String> {
         let nodes = scan.devices().map(|d| d.node.display().to_string());
         nodes.collect()
@@ -237,7 +233,7 @@ mod tests {
         let mut scan = Scan::default();
         let mut look = |names: &[Named], good: &[&str]| {
             let read = |named: &Named, _| good.contains(&&*named.name).then(|| device(named));
-            let changed = scan.update(names, &any(), SOON, &read);
+            let changed = scan.update(names, None, SOON, &read);
             let silent: Vec<_> = scan.silent().collect();
             (changed, nodes(&scan).join(" "), silent)
         };
@@ -267,16 +263,16 @@ mod tests {
         };
         let patience = Duration::from_secs(2);
         let (mut scan, start) = (Scan::default(), Instant::now());
-        assert!(scan.update(&names, &any(), patience, &read));
+        assert!(scan.update(&names, None, patience, &read));
         assert!(start.elapsed() < patience * 4, "{:?}", start.elapsed());
         assert_eq!(nodes(&scan), ["/dev/vda", "/dev/vda1"]);
         assert_eq!(scan.silent().count(), 10);
         let start = Instant::now();
-        assert!(!scan.update(&names, &any(), patience, &read));
+        assert!(!scan.update(&names, None, patience, &read));
         assert!(start.elapsed() < patience, "{:?}", start.elapsed());
         // For a node that is there nobody is waited for.
         let (mut scan, wanted) = (Scan::default(), Device::Path("/dev/vda1".into()));
-        while scan.update(&names, &wanted, SOON, &read) {}
+        while scan.update(&names, Some(&wanted), SOON, &read) {}
         assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
         assert!(nodes(&scan).contains(&"/dev/vda1".into()));
     }
@@ -297,10 +293,10 @@ mod tests {
                 ..device(named)
             })
         };
-        assert!(scan.update(&names, &any(), SOON, &read));
+        assert!(scan.update(&names, None, SOON, &read));
         assert_eq!(scan.devices().count(), names.len());
         assert!(scan.devices().all(|d| d.container == Some(Container::Md)));
-        assert!(!scan.update(&names, &any(), SOON, &read));
+        assert!(!scan.update(&names, None, SOON, &read));
     }
 
     #[test]
@@ -308,10 +304,10 @@ mod tests {
         let names = [named("vda1", Some("vda")), named("vda", None)];
         let mut scan = Scan::default();
         let read = |named: &Named, _| (named.name == "vda1").then(|| device(named));
-        assert!(scan.update(&names, &any(), SOON, &read));
+        assert!(scan.update(&names, None, SOON, &read));
         assert_eq!(nodes(&scan), [""; 0]);
         let read = |named: &Named, _| Some(device(named));
-        assert!(scan.update(&names, &any(), SOON, &read));
+        assert!(scan.update(&names, None, SOON, &read));
         assert_eq!(nodes(&scan).len(), 2);
     }
 

@@ -53,7 +53,7 @@ impl Disks {
     /// Looks at the machine. Devices that the capture kernel cannot have are no second one of that name.
     pub(super) fn look() -> Result<Self> {
         let mut scan = Scan::default();
-        scan.refresh();
+        scan.refresh(None);
         let (mut devices, mut refused) = (Vec::new(), Vec::new());
         for device in scan.devices() {
             match sysfs::drivers(Path::new("/"), &device.node) {
