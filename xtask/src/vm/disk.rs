@@ -198,7 +198,7 @@ e2fsck -fn /dev/md0p1; mount -t ext4 /dev/md0p1 /mnt",
         pulled: false,
         modules: &["md_mod", "raid1"],
         filesystems: &["ext4"],
-        before: "mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 --bitmap=none --name=crash /dev/vdb missing
+        before: "mdadm --create /dev/md0 --run --level=1 --raid-devices=2 --metadata=1.2 --bitmap=none --size=200M --name=crash /dev/vdb missing
 mkfs.ext4 -q -L mirror /dev/md0
 echo 1000 > /sys/block/md0/md/sync_speed_max
 mdadm /dev/md0 --add /dev/vdc

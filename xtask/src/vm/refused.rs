@@ -28,7 +28,7 @@ const MODULES: &[&str] = &[
 /// Sizes of the drives, /dev/vdb and further, in MiB.
 const DRIVES: [u64; 6] = [160, 160, 64, 64, 64, 64];
 /// Kinds that the script has.
-const KINDS: usize = 14;
+const KINDS: usize = 13;
 
 const SCRIPT: &str = r#"
 ask() { baredumpctl image --target "$1" --output /run/x.img > /run/said 2>&1; }
@@ -71,27 +71,20 @@ refused file:/dev/vg-0/slow:/crash 'thin, cached, mirrored or a snapshot'
 mdadm --create /dev/md5 --run --level=0 --raid-devices=2 /dev/vdf /dev/vdg
 refused file:/dev/md5:/crash 'of which only RAID1'
 mdadm --stop /dev/md5
-# Intel's metadata, without their firmware.
-export IMSM_NO_PLATFORM=1
-mdadm --create /dev/md/imsm --run --metadata=imsm --raid-devices=2 /dev/vdf /dev/vdg
-mdadm --create /dev/md126 --run --assume-clean --level=1 --raid-devices=2 /dev/md/imsm
-mkfs.ext4 -q /dev/md126
-cat /sys/block/md126/md/metadata_version
-refused file:/dev/md126:/crash 'whose metadata are external:'
-mdadm --stop /dev/md126
-mdadm --stop /dev/md/imsm
-# Each half looks like the file system, and is not taken for it.
+# A member of an Intel RAID looks like the file system of the whole.
+mkfs.ext4 -q -F -E nodiscard /dev/vdf 32M
+printf 'Intel Raid ISM Cfg Sig. 1.1.00' | dd of=/dev/vdf bs=512 seek=131070 conv=notrunc
 refused file:/dev/vdf:/crash 'a member of an Intel (IMSM) or DDF RAID'
-dd if=/dev/zero of=/dev/vdf bs=1M seek=60
-dd if=/dev/zero of=/dev/vdg bs=1M seek=60
+dd if=/dev/zero of=/dev/vdf bs=1M seek=63 count=1
 
 # File systems of which one device is not all.
-mkfs.btrfs -q -f -d single -m single /dev/vdf /dev/vdg
+mkfs.btrfs -q -f -M -d single -m single /dev/vdf /dev/vdg
 refused file:/dev/vdf:/crash 'a btrfs file system of several devices'
 dd if=/dev/zero of=/dev/vdf bs=64k count=4
-mkfs.ext4 -q -O journal_dev -b 4096 /dev/vdg
-mkfs.ext4 -q -b 4096 -J device=/dev/vdg /dev/vdf
+mkfs.ext4 -q -F -O journal_dev -b 4096 /dev/vdg
+mkfs.ext4 -q -F -b 4096 -J device=/dev/vdg /dev/vdf
 refused file:/dev/vdf:/crash 'an ext4 file system whose journal is on another device'
+dd if=/dev/zero of=/dev/vdf bs=64k count=4
 
 echo -n secret > /run/key
 cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file /run/key /dev/vdd
