@@ -71,6 +71,7 @@ refused file:/dev/vg-0/slow:/crash 'thin, cached, mirrored or a snapshot'
 mdadm --create /dev/md5 --run --level=0 --raid-devices=2 /dev/vdf /dev/vdg
 refused file:/dev/md5:/crash 'of which only RAID1'
 mdadm --stop /dev/md5
+mdadm --zero-superblock /dev/vdf /dev/vdg
 # A member of an Intel RAID looks like the file system of the whole.
 mkfs.ext4 -q -F -E nodiscard /dev/vdf 32M
 printf 'Intel Raid ISM Cfg Sig. 1.1.00' | dd of=/dev/vdf bs=512 seek=131070 conv=notrunc
