@@ -2,6 +2,7 @@
 
 use crate::report::{FileEntry, Outcome, SCHEMA};
 use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
 
 /// The report's name in a dump directory.
 pub const NAME: &str = "report.json";
@@ -70,7 +71,7 @@ impl Manifest {
         if manifest.files.len() > MAX_FILES {
             return Err(ManifestError::TooMany(manifest.files.len()));
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         for file in &manifest.files {
             if !is_name(&file.name) {
                 let name = crate::report::cut(&file.name, MAX_NAME);
@@ -101,9 +102,11 @@ impl Manifest {
         let Some(joined) = &self.joined else {
             return Vec::new();
         };
-        let by_name = |name: &str| self.files.iter().find(|file| file.name == name);
-        let first = by_name(&joined.name).into_iter();
-        let rest = (2..).map_while(|number: u32| by_name(&format!("{}.{number}", joined.name)));
+        let files = self.files.iter().map(|file| (file.name.as_str(), file));
+        let by_name: HashMap<_, _> = files.collect();
+        let first = by_name.get(joined.name.as_str()).copied().into_iter();
+        let rest = (2..).map(|number: u32| format!("{}.{number}", joined.name));
+        let rest = rest.map_while(|name| by_name.get(name.as_str()).copied());
         first.chain(rest).collect()
     }
 }

@@ -1,11 +1,13 @@
 //! `baredump recover`: the dump on a claimed partition, as a normal dump directory.
 
+use super::files::digest;
 use super::options::usage;
 use super::{Done, Failure, help, print};
 use crate::format::flat::{self, SIGNATURE, rearrange};
 use crate::report::{FileEntry, Outcome, Report, Status};
 use crate::target::raw::{Entry, FileReader, Header, Journal, State};
 use crate::target::{DumpDir, FileIn, Mounted, Pending, Place, Sequence, TargetError};
+use crc32fast::Hasher;
 use lexopt::prelude::{Long, Short, Value};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -210,14 +212,9 @@ impl Recovery<'_> {
     }
 
     fn checksum(&self, name: &str) -> io::Result<u32> {
-        let mut file = File::open(self.at.join(name))?;
-        let (mut crc, mut buf) = (crc32fast::Hasher::new(), vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut buf)? {
-                0 => return Ok(crc.finalize()),
-                n => crc.update(&buf[..n]),
-            }
-        }
+        let mut crc = Hasher::new();
+        digest(&mut crc, &FileIn::open(&self.at.join(name))?)?;
+        Ok(crc.finalize())
     }
 
     fn error(&self, action: &'static str, name: &str) -> impl FnOnce(io::Error) -> TargetError {

@@ -1,28 +1,34 @@
 //! `baredump verify DIR`: the files of a capture against its report, then the dump.
 
+use super::files::digest;
 use super::verify::dump_files;
 use super::{Done, Failure, print};
+use crate::format::In;
 use crate::manifest::{self, Manifest, checksum};
 use crate::report::{FileEntry, Status};
-use crate::target::parts_of;
-use std::collections::BTreeSet;
+use crate::target::{FileIn, parts_of};
+use crc32fast::Hasher;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read at once.
-const BUFFER: usize = 256 << 10;
 /// Files that are named because no report lists them.
 const MAX_STRANGERS: usize = 64;
 
 pub(super) fn run(dir: &Path) -> Done {
     let report = dir.join(manifest::NAME);
     let manifest = read(&report)?;
-    let whole = joined_by_hand(dir, &manifest);
+    let parts = manifest.parts();
+    let whole = joined_by_hand(dir, &manifest, &parts);
+    let replaced = match whole {
+        Some(_) => replaced(dir, &parts),
+        None => HashSet::new(),
+    };
     let mut faults = 0;
     for entry in &manifest.files {
-        if whole.is_some() && is_replaced(dir, &manifest, entry) {
+        if replaced.contains(entry.name.as_str()) {
             continue;
         }
         let verdict = judge(&dir.join(&entry.name), entry);
@@ -56,19 +62,23 @@ pub(super) fn run(dir: &Path) -> Done {
 }
 
 /// What of the joined file is said, where somebody has put it in the place of its first part.
-fn joined_by_hand<'a>(dir: &Path, manifest: &'a Manifest) -> Option<&'a FileEntry> {
+fn joined_by_hand<'a>(
+    dir: &Path,
+    manifest: &'a Manifest,
+    parts: &[&FileEntry],
+) -> Option<&'a FileEntry> {
     let joined = manifest.joined.as_ref()?;
-    let first = manifest.parts().first()?.bytes;
+    let first = parts.first()?.bytes;
     let found = open(&dir.join(&joined.name)).ok()?.metadata().ok()?.len();
     (found == joined.bytes && found != first).then_some(joined)
 }
 
-/// Whether a file is a part that a joined one has taken the place of: the first, and those that are gone.
-fn is_replaced(dir: &Path, manifest: &Manifest, entry: &FileEntry) -> bool {
-    let parts = manifest.parts();
-    let first = parts.first().is_some_and(|first| first.name == entry.name);
-    let part = parts.iter().any(|part| part.name == entry.name);
-    first || part && fs::symlink_metadata(dir.join(&entry.name)).is_err()
+/// The parts that a joined file has taken the place of: the first, and those that are gone.
+fn replaced<'a>(dir: &Path, parts: &[&'a FileEntry]) -> HashSet<&'a str> {
+    let names = parts.iter().map(|part| part.name.as_str()).enumerate();
+    let gone = names
+        .filter(|(number, name)| *number == 0 || fs::symlink_metadata(dir.join(name)).is_err());
+    gone.map(|(_, name)| name).collect()
 }
 
 fn read(report: &Path) -> Result<Manifest, Failure> {
@@ -100,20 +110,22 @@ fn judge(path: &Path, entry: &FileEntry) -> Result<String, String> {
         io::ErrorKind::NotFound => "MISSING: the report lists it".into(),
         _ => unreadable(e),
     })?;
-    let bytes = file.metadata().map_err(unreadable)?.len();
-    judge_bytes(bytes, file, entry)
+    let file = FileIn::of(file).map_err(unreadable)?;
+    judge_bytes(file.len(), entry, |crc| digest(crc, &file))
 }
 
-/// The same for the parts of a file, joined.
+/// The same for the parts of a file, joined; one of them is open at a time.
 fn judge_joined(path: &Path, entry: &FileEntry) -> Result<String, String> {
-    let (mut bytes, mut whole): (u64, Box<dyn Read>) = (0, Box::new(io::empty()));
     let parts = parts_of(path);
+    let mut bytes = 0;
     for part in &parts {
         let file = open(part).map_err(unreadable)?;
         bytes += file.metadata().map_err(unreadable)?.len();
-        whole = Box::new(whole.chain(file));
     }
-    let verdict = judge_bytes(bytes, whole, entry);
+    let verdict = judge_bytes(bytes, entry, |crc| {
+        let mut parts = parts.iter();
+        parts.try_for_each(|part| digest(crc, &FileIn::of(open(part)?)?))
+    });
     verdict.map(|text| format!("its {} parts joined: {text}", parts.len()))
 }
 
@@ -121,7 +133,11 @@ fn unreadable(error: io::Error) -> String {
     format!("UNREADABLE: {error}")
 }
 
-fn judge_bytes(bytes: u64, file: impl Read, entry: &FileEntry) -> Result<String, String> {
+fn judge_bytes(
+    bytes: u64,
+    entry: &FileEntry,
+    digest: impl FnOnce(&mut Hasher) -> io::Result<()>,
+) -> Result<String, String> {
     if bytes != entry.bytes {
         return Err(format!(
             "CHANGED: {bytes} bytes, the report says {}",
@@ -131,25 +147,15 @@ fn judge_bytes(bytes: u64, file: impl Read, entry: &FileEntry) -> Result<String,
     let Some(expected) = checksum(entry) else {
         return Ok(format!("{bytes} bytes; its checksum is not known"));
     };
-    let found = crc32(file).map_err(unreadable)?;
+    let mut crc = Hasher::new();
+    digest(&mut crc).map_err(unreadable)?;
+    let found = crc.finalize();
     if found != expected {
         return Err(format!(
             "CHANGED: crc32 {found:08x}, the report says {expected:08x}"
         ));
     }
     Ok(format!("ok: {bytes} bytes, crc32 {found:08x}"))
-}
-
-fn crc32(mut file: impl Read) -> io::Result<u32> {
-    let (mut hasher, mut buf) = (crc32fast::Hasher::new(), vec![0; BUFFER]);
-    loop {
-        match file.read(&mut buf) {
-            Ok(0) => return Ok(hasher.finalize()),
-            Ok(got) => hasher.update(buf.get(..got).unwrap_or_default()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
 }
 
 /// Some of what is beside the report and not in it.

@@ -24,7 +24,14 @@ impl FileIn {
     /// # Errors
     /// As open(2), and for a size that no file has.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    /// A file that is opened.
+    ///
+    /// # Errors
+    /// As lseek(2), and for a size that no file has.
+    pub fn of(mut file: File) -> io::Result<Self> {
         // A device has no size in its metadata.
         let len = file.seek(SeekFrom::End(0)).map_err(no_size)?;
         let in_proc = fstatfs(&file).is_ok_and(|s| s.filesystem_type() == PROC_SUPER_MAGIC);

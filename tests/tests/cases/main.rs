@@ -11,5 +11,6 @@ mod damaged_elf_header;
 mod dumped;
 mod hypervisor_dump;
 mod log_that_lies;
+mod many_parts;
 mod not_a_vmcore;
 mod split_dump;

@@ -9,12 +9,19 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Parts that are open at once: there can be thousands, and a process may have a thousand files.
+const OPEN: usize = 16;
 
 /// The parts of a file as one.
 pub(super) struct Joined {
-    parts: Vec<FileIn>,
+    /// Each with its size.
+    parts: Vec<(PathBuf, u64)>,
     limit: u64,
     len: u64,
+    /// Parts by index, the one that was used last at the end.
+    open: Mutex<Vec<(usize, Arc<FileIn>)>>,
 }
 
 /// Opens `path` with the parts that follow it.
@@ -99,15 +106,45 @@ impl Joined {
     pub(super) fn open(paths: &[PathBuf], limit: u64) -> io::Result<Self> {
         let mut parts = Vec::new();
         for path in paths {
-            parts.push(FileIn::open(path)?);
+            parts.push((path.clone(), FileIn::open(path)?.len()));
         }
         let last = parts.len().saturating_sub(1);
-        if limit == 0 || parts.iter().take(last).any(|part| part.len() != limit) {
-            return Err(io::Error::other("a part of it has changed its size"));
+        if limit == 0 || parts.iter().take(last).any(|(_, len)| *len != limit) {
+            return Err(changed());
         }
-        let len = parts.iter().map(In::len).sum();
-        Ok(Self { parts, limit, len })
+        let len = parts.iter().map(|(_, len)| len).sum();
+        Ok(Self {
+            parts,
+            limit,
+            len,
+            open: Mutex::default(),
+        })
     }
+
+    /// The part with this index, opened.
+    fn part(&self, index: usize) -> io::Result<Arc<FileIn>> {
+        let (path, len) = self.parts.get(index).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = open.iter().position(|(opened, _)| *opened == index) {
+            let found = open.remove(at);
+            let file = found.1.clone();
+            open.push(found);
+            return Ok(file);
+        }
+        let file = Arc::new(FileIn::open(path)?);
+        if file.len() != *len {
+            return Err(changed());
+        }
+        if open.len() == OPEN {
+            open.remove(0);
+        }
+        open.push((index, file.clone()));
+        Ok(file)
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("a part of it has changed its size")
 }
 
 impl In for Joined {
@@ -117,8 +154,7 @@ impl In for Joined {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         for piece in pieces(self.limit, offset, buf.len()) {
-            let part = self.parts.get(piece.part);
-            let part = part.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let part = self.part(piece.part)?;
             part.read_at(piece.at, buf.get_mut(piece.bytes).unwrap_or_default())?;
         }
         Ok(())
@@ -126,8 +162,8 @@ impl In for Joined {
 
     fn hole_at(&self, offset: u64) -> Result<u64, u64> {
         let (index, at) = (offset / self.limit, offset % self.limit);
-        let part = usize::try_from(index).ok().and_then(|n| self.parts.get(n));
-        let part = part.ok_or(u64::MAX)?;
+        let part = usize::try_from(index).map_err(|_| u64::MAX)?;
+        let part = self.part(part).map_err(|_| u64::MAX)?;
         let base = offset - at;
         let whole = |end: u64| base.saturating_add(end.min(self.limit));
         part.hole_at(at).map(whole).map_err(whole)
