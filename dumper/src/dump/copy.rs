@@ -12,6 +12,7 @@ use crate::format::kdump::{PageDesc, Place, Writer};
 use crate::vmcore::{ReadFault, Reader, Vmcore};
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
@@ -52,6 +53,8 @@ struct Chunk {
 struct Runs<'a> {
     kept: &'a Bitmap,
     next: u64,
+    /// Pages from here on are another part's.
+    end: u64,
     number: u64,
     per_chunk: u64,
 }
@@ -59,10 +62,11 @@ struct Runs<'a> {
 impl Runs<'_> {
     /// Number of the chunk and its first pfn; `None` after the last.
     fn take(&mut self) -> Option<(u64, u64)> {
-        let first = self.kept.next(self.next)?;
+        let next = |pfn| self.kept.next(pfn).filter(|pfn| *pfn < self.end);
+        let first = next(self.next)?;
         let mut pfn = first;
         for _ in 1..self.per_chunk {
-            match self.kept.next(pfn + 1) {
+            match next(pfn + 1) {
                 Some(next) => pfn = next,
                 None => break,
             }
@@ -83,6 +87,8 @@ struct Worker<'a> {
     /// A page of zeros, compressed: most of what is free.
     zeros: Vec<u8>,
     per_chunk: usize,
+    /// Pages from here on are another part's.
+    end: u64,
     /// Room for [`BATCH`], at least for a page.
     pages: Vec<u8>,
 }
@@ -112,6 +118,7 @@ impl<'a> Worker<'a> {
             share_zero,
             zeros,
             per_chunk: CHUNK / bytes,
+            end: job.pfns.end,
             pages,
         })
     }
@@ -142,12 +149,13 @@ impl<'a> Worker<'a> {
         let size = self.page_size.bytes();
         let mut pages = std::mem::take(&mut self.pages);
         let mut pfn = Some(first);
-        while let Some(this) = pfn {
+        while let Some(this) = pfn.filter(|pfn| *pfn < self.end) {
             let room = (pages.len() / size).min(self.per_chunk - chunk.places.len());
             if room == 0 {
                 break;
             }
-            let end = kept.next_clear_below(this, this.saturating_add(room as u64));
+            let end = this.saturating_add(room as u64).min(self.end);
+            let end = kept.next_clear_below(this, end);
             let count = usize::try_from(end - this).unwrap_or(1);
             let run = &mut pages[..count * size];
             let whole = self.reader.read_run(Pfn::new(this), self.page_size, run);
@@ -253,23 +261,27 @@ pub(super) struct Job<'a> {
     pub(super) options: &'a Options,
     /// Worker threads.
     pub(super) threads: usize,
-    /// Pages in all windows.
+    /// The pages of this file.
+    pub(super) pfns: Range<u64>,
+    /// Kept pages in all windows.
     pub(super) total: u64,
 }
 
-/// Copies all kept pages. A failing output ends the copy; what is written by then counts.
+/// Copies the kept pages of `job` and adds them to what was `copied` into other parts. The bitmaps are read back from `maps` where
+/// that is not the writer. A failing output ends the copy; what is written by then counts.
 pub(super) fn copy(
     job: &Job<'_>,
     windows: &mut Windows<'_>,
+    maps: Option<&Writer<'_>>,
     writer: &mut Writer<'_>,
+    mut copied: Copied,
     observer: &mut dyn Observer,
 ) -> Result<Copied, DumpError> {
-    let mut copied = Copied::default();
     for number in 0..windows.count() {
         if copied.failed.is_some() {
             break;
         }
-        match windows.load(number, writer, observer) {
+        match windows.load(number, maps.unwrap_or(writer), observer) {
             Ok(kept) => copied = copy_window(job, kept, writer, observer, copied)?,
             Err(error) => copied.failed = Some(error),
         }
@@ -285,12 +297,14 @@ fn copy_window(
     copied: Copied,
 ) -> Result<Copied, DumpError> {
     let per_chunk = CHUNK / job.page_size.bytes();
-    let Some(next) = kept.next(0) else {
+    let next = kept.next(job.pfns.start).filter(|p| *p < job.pfns.end);
+    let Some(next) = next else {
         return Ok(copied);
     };
     let runs = Runs {
         kept,
         next,
+        end: job.pfns.end,
         number: 0,
         per_chunk: per_chunk as u64,
     };

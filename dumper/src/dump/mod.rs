@@ -30,6 +30,7 @@ use crate::vmcore;
 use select::{Judging, Selector};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::ops::Range;
 use windows::Windows;
 
 /// Windows of the bitmaps: each is remembered.
@@ -160,6 +161,22 @@ pub fn dump(
     out: &dyn Out,
     observer: &mut dyn Observer,
 ) -> Result<Summary, DumpError> {
+    dump_split(kernel, options, &[out], u64::MAX, observer)
+}
+
+/// The same in several files, each with a stretch of the pages that ends where a block of `block` pages does. Each file says of itself
+/// whether it is complete; one that fails does not end the others.
+///
+/// # Errors
+/// As [`dump`], for the first file.
+pub fn dump_split(
+    kernel: &DeadKernel,
+    options: &Options,
+    outs: &[&dyn Out],
+    block: u64,
+    observer: &mut dyn Observer,
+) -> Result<Summary, DumpError> {
+    let (out, others) = outs.split_first().ok_or(DumpError::Nothing)?;
     let core = kernel.core();
     let reader = core.reader(options.mmap);
     let mut selector = Selector::new(kernel, options, &reader, u64::MAX);
@@ -178,47 +195,70 @@ pub fn dump(
     let read_notes = |at: u64, buf: &mut [u8]| core.read_notes(at, buf);
     observer.decided(&budget);
     let info = info(kernel, &selector, options, &read_notes);
-    let mut writer = Writer::layout(out, &info).map_err(DumpError::Output)?;
+    let mut writer = Writer::layout(*out, &info).map_err(DumpError::Output)?;
     let mut windows = Windows::new(&selector, budget.window)?;
-    let counts = windows
+    let (counts, cuts) = windows
         .judge(&mut writer, observer)
         .and_then(|counts| match counts.kept {
             0 => Err(DumpError::Nothing),
             kept => {
-                let started = writer.start(&info, kept);
-                started.map(|()| counts).map_err(DumpError::Output)
+                let cuts = windows.cut(outs.len(), block, &writer, observer);
+                let started = cuts.and_then(|cuts| {
+                    begin(&mut writer, &info, kept, &cuts, 0)?;
+                    Ok((counts, cuts))
+                });
+                started.map_err(DumpError::Output)
             }
         })
         // Bitmaps without headers are of no use to anybody.
         .inspect_err(|_| drop(out.set_len(0)))?;
-    let job = copy::Job {
+    let job = |part: usize| copy::Job {
         core,
         page_size: kernel.page_size(),
         level: selector.level,
         options,
         threads: budget.threads,
+        pfns: cuts.get(part).cloned().unwrap_or_default(),
         total: counts.kept,
     };
-    let mut copied = copy::copy(&job, &mut windows, &mut writer, observer)?;
+    let none = copy::Copied::default();
+    let mut copied = copy::copy(&job(0), &mut windows, None, &mut writer, none, observer)?;
     if let Some(origin) = core.origin().filter(|_| copied.failed.is_none()) {
         copied.failed = writer.append_erased(&origin.erased).err();
     }
-    // The pages must be safe before the mark goes.
-    let reason = partial_reason(kernel, &selector, &copied, counts.kept)
-        .or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
-    let written = writer.bytes();
-    let (reason, bytes, crc32) = match writer.finish(reason.is_none()) {
-        Ok((bytes, crc32)) => (reason, bytes, crc32),
-        // The pages are there and the mark is in the header: a partial dump is better than none.
-        Err(e) => {
-            let reason = reason.unwrap_or_else(|| format!("ending the file failed: {e}"));
-            (Some(reason), written, None)
-        }
-    };
+    let why = partial_reason(kernel, &selector, &copied, counts.kept);
+    let (mut others_failed, mut others_bytes) = (None, 0);
+    for (part, out) in (1..).zip(others) {
+        copied.failed = None;
+        let begun = Writer::layout(*out, &info).and_then(|mut other| {
+            windows.repeat(&writer, &mut other, observer)?;
+            begin(&mut other, &info, counts.kept, &cuts, part)?;
+            Ok(other)
+        });
+        let reason = match begun {
+            Ok(mut other) => {
+                let maps = Some(&writer);
+                copied = copy::copy(&job(part), &mut windows, maps, &mut other, copied, observer)?;
+                let reason = partial_reason(kernel, &selector, &copied, counts.kept);
+                let (reason, bytes, _) = end(other, *out, reason);
+                others_bytes += bytes;
+                reason
+            }
+            Err(error) => {
+                let _ = out.set_len(0);
+                Some(format!("part {} cannot be written: {error}", part + 1))
+            }
+        };
+        others_failed = others_failed.or(reason);
+    }
+    // The others have read the bitmaps from it.
+    let (reason, bytes, crc32) = end(writer, *out, why);
     let mut warnings = std::mem::take(&mut selector.warnings);
     warnings.extend(select::unjudged(counts.scanned));
     Ok(Summary {
-        outcome: reason.map_or(Outcome::Complete, Outcome::Partial),
+        outcome: reason
+            .or(others_failed)
+            .map_or(Outcome::Complete, Outcome::Partial),
         pages: PageCounts {
             total: counts.exist,
             kept: counts.kept,
@@ -226,11 +266,44 @@ pub fn dump(
             unreadable: copied.unreadable,
             dropped: counts.scanned.dropped,
         },
-        bytes,
-        crc32,
+        bytes: bytes + others_bytes,
+        crc32: crc32.filter(|_| others.is_empty()),
         level: selector.level,
         warnings,
     })
+}
+
+/// Writes what comes before the pages, when the bitmaps are written.
+fn begin(
+    writer: &mut Writer<'_>,
+    info: &Info<'_>,
+    kept: u64,
+    cuts: &[Range<u64>],
+    part: usize,
+) -> io::Result<()> {
+    if let Some(pfns) = cuts.get(part).filter(|_| cuts.len() > 1) {
+        writer.set_part(pfns);
+    }
+    writer.start(info, kept)
+}
+
+/// Ends a file: why it is partial, its size and checksum.
+fn end(
+    writer: Writer<'_>,
+    out: &dyn Out,
+    reason: Option<String>,
+) -> (Option<String>, u64, Option<u32>) {
+    // The pages must be safe before the mark goes.
+    let reason = reason.or_else(|| Some(format!("syncing failed: {}", out.sync().err()?)));
+    let written = writer.bytes();
+    match writer.finish(reason.is_none()) {
+        Ok((bytes, crc32)) => (reason, bytes, crc32),
+        // The pages are there and the mark is in the header: a partial dump is better than none.
+        Err(e) => {
+            let reason = reason.unwrap_or_else(|| format!("ending the file failed: {e}"));
+            (Some(reason), written, None)
+        }
+    }
 }
 
 /// What the headers say.

@@ -48,8 +48,11 @@ impl<'a> Selector<'a> {
             DumpLevel::new(o.level).unwrap_or(DumpLevel::NONE)
         });
         let asked = options.level.with(before);
-        let judging = kernel
-            .judging(reader, asked, options.strict, max_mapnr)
+        // A dump from which nothing more is asked to be left out stays as it is: its pages were judged when more was known of them.
+        let judged = core.origin().is_some() && options.level == DumpLevel::NONE;
+        let judging = (!judged).then(|| kernel.judging(reader, asked, options.strict, max_mapnr));
+        let judging = judging
+            .transpose()
             .map_err(|why| {
                 if options.level.bits() > 1 {
                     let what = if core.origin().is_some() {
@@ -60,7 +63,8 @@ impl<'a> Selector<'a> {
                     warnings.push(format!("all pages{what} are kept: {why}"));
                 }
             })
-            .ok();
+            .ok()
+            .flatten();
         let end = judging.as_ref().and_then(|(_, map, _)| map.end);
         if let Some(end) = end.filter(|end| *end < max_mapnr) {
             warnings.push(format!(

@@ -97,7 +97,7 @@ impl<'s> Windows<'s> {
         Ok(counts)
     }
 
-    /// The pages of window `number` that are kept; windows are asked for in ascending order.
+    /// The pages of window `number` that are kept; windows are asked for in ascending order, as often as there are parts.
     ///
     /// # Errors
     /// When it is not what it was: then no page of it can be copied.
@@ -111,7 +111,7 @@ impl<'s> Windows<'s> {
         let Some(Judged { kept, crc }) = self.judged.get(number).copied() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        if self.judged.len() == 1 {
+        if self.judged.len() == 1 && checksum(&self.map) == crc {
             return Ok(&self.map);
         }
         self.map.move_to(range.start, range.end);
@@ -130,11 +130,69 @@ impl<'s> Windows<'s> {
         Ok(&self.map)
     }
 
+    /// Cuts all pages into `parts` of about as many kept ones each, where a block of `block` pages ends. Parts at the end can be empty.
+    ///
+    /// # Errors
+    /// As [`Windows::load`].
+    pub(super) fn cut(
+        &mut self,
+        parts: usize,
+        block: u64,
+        writer: &Writer<'_>,
+        observer: &mut dyn Observer,
+    ) -> io::Result<Vec<Range<u64>>> {
+        let (last, block) = (self.selector.max_mapnr, block.max(1));
+        let kept: u64 = self.judged.iter().map(|judged| judged.kept).sum();
+        let share = kept.div_ceil(parts.max(1) as u64);
+        let (mut cuts, mut start, mut have) = (Vec::new(), 0, 0);
+        // Nothing is read back for a dump in one part.
+        let windows = if parts > 1 { self.count() } else { 0 };
+        for number in 0..windows {
+            let (range, more) = (self.range(number), parts - 1);
+            let map = self.load(number, writer, observer)?;
+            let mut at = range.start;
+            while let Some(page) = map.next(at).filter(|_| cuts.len() < more) {
+                at = (page / block + 1).saturating_mul(block);
+                have += map.count_range(page, at);
+                if have >= share && at <= range.end {
+                    cuts.push(start..at);
+                    (start, have) = (at, 0);
+                }
+            }
+        }
+        while cuts.len() < parts {
+            let end = start..last;
+            start = last;
+            cuts.push(end);
+        }
+        Ok(cuts)
+    }
+
+    /// Writes both bitmaps as they were judged, and as `first` has them, into another part of a split dump.
+    ///
+    /// # Errors
+    /// As [`Windows::load`], and as the output.
+    pub(super) fn repeat(
+        &mut self,
+        first: &Writer<'_>,
+        writer: &mut Writer<'_>,
+        observer: &mut dyn Observer,
+    ) -> io::Result<()> {
+        for number in 0..self.count() {
+            let range = self.range(number);
+            self.map.move_to(range.start, range.end);
+            self.selector.exists(&mut self.map);
+            writer.map(Map::Exists, &self.map)?;
+            writer.map(Map::Kept, self.load(number, first, observer)?)?;
+        }
+        Ok(())
+    }
+
     /// Judges window `number` again, and those before it that were not.
     fn walk_to(&mut self, number: usize, observer: &mut dyn Observer) {
         let (mut walk, next) = match self.again.take() {
-            Some(again) => again,
-            None => (self.selector.walk(), 0),
+            Some((walk, next)) if next <= number => (walk, next),
+            _ => (self.selector.walk(), 0),
         };
         for number in next..=number {
             let range = self.range(number);

@@ -12,6 +12,7 @@ use crate::addr::PageSize;
 use crate::filter::{Bitmap, DumpLevel};
 use crate::format::Out;
 use std::io;
+use std::ops::Range;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I32, I64, U32, U64};
 
@@ -148,6 +149,13 @@ impl<'a> Writer<'a> {
             block,
             crc_known: true,
         })
+    }
+
+    /// Makes this file the part of a split dump that has the pages of `pfns`; before [`Writer::start`].
+    pub fn set_part(&mut self, pfns: &Range<u64>) {
+        self.sub.split = I32::new(1);
+        (self.sub.start_pfn, self.sub.end_pfn) = (U64::new(pfns.start), U64::new(pfns.end));
+        (self.sub.start_pfn_64, self.sub.end_pfn_64) = (self.sub.start_pfn, self.sub.end_pfn);
     }
 
     /// Writes a window of a bitmap: the next one, and the first one begins at 0. Blocks without a page are holes.
