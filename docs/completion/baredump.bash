@@ -11,7 +11,7 @@ _baredump() {
     fi
 
     local dump='-d --level -L --limit -i --vmcoreinfo --dry-run -z -c -l -p --compress --format -E -F --flatten --stream -f --force --num-threads --non-mmap --strict-makedumpfile --message-level -h --help'
-    local foreign='-R --reassemble --dump-dmesg --partial-dmesg --check-params --show-stats --vtop -D -v'
+    local foreign='-R --split --splitblock-size --mem-usage --reassemble --dump-dmesg --partial-dmesg --check-params --show-stats --vtop -D -v'
     if ((COMP_CWORD == 1)); then
         case $cur in
         -*) words="-h --help -V --version $dump $foreign" ;;

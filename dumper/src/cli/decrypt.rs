@@ -114,7 +114,9 @@ fn together(failures: &[Failure], of: usize) -> Failure {
                 unusable += 1;
                 complain(text);
             }
-            Failure::Failed(text) | Failure::Release(text) => complain(text),
+            Failure::Failed(text) | Failure::Release(text) | Failure::Unread(text) => {
+                complain(text)
+            }
         }
     }
     let text = format!(
@@ -148,7 +150,7 @@ fn encrypted(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn one(asked: &Asked, identities: &Identities, from: &Path, out: Option<&Path>) -> Done {
     let unusable = |e: &dyn std::fmt::Display| Failure::Input(format!("{}: {e}", from.display()));
-    let file = open_parts(from).map_err(|e| unusable(&e))?;
+    let file = Encrypted::open(from).map_err(|e| unusable(&e))?;
     let opener = Opener::new(BufReader::new(file), identities).map_err(|e| unusable(&e))?;
     let mut plain = Plain::new(opener, from)?;
     if out.is_some_and(|out| out.as_os_str() == "-") {
@@ -180,16 +182,34 @@ fn one(asked: &Asked, identities: &Identities, from: &Path, out: Option<&Path>) 
     sync_directory(&out).map_err(|e| output_failed(&out, &e))
 }
 
-/// The encrypted bytes.
-type Encrypted = Box<dyn Read>;
+/// The encrypted bytes: a file, and the parts that follow it, of which one is open at a time.
+struct Encrypted {
+    now: File,
+    rest: std::vec::IntoIter<PathBuf>,
+}
 
-/// Opens a file, and the parts that follow it.
-fn open_parts(from: &Path) -> io::Result<Encrypted> {
-    let mut whole: Encrypted = Box::new(io::empty());
-    for part in parts_of(from) {
-        whole = Box::new(whole.chain(File::open(part)?));
+impl Encrypted {
+    fn open(from: &Path) -> io::Result<Self> {
+        let mut rest = parts_of(from).into_iter();
+        let first = rest.next();
+        Ok(Self {
+            now: File::open(first.as_deref().unwrap_or(from))?,
+            rest,
+        })
     }
-    Ok(whole)
+}
+
+impl Read for Encrypted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let got = self.now.read(buf)?;
+            match self.rest.as_slice() {
+                [next, ..] if got == 0 && !buf.is_empty() => self.now = File::open(next)?,
+                _ => return Ok(got),
+            }
+            self.rest.next();
+        }
+    }
 }
 
 /// Whether the name says already that something is missing, as that of a capture's file that did not come to its end.

@@ -24,7 +24,10 @@ pub(super) fn run(args: Vec<OsString>) -> Done {
     }
     match asked.files.as_slice() {
         vmcores if !vmcores.is_empty() && files::are_parts(vmcores) => {
-            show(asked.style, &files::open_all(vmcores)?)
+            match show(asked.style, &files::open_all(vmcores)?) {
+                Err(Failure::Unread(_)) => Ok(()),
+                done => done,
+            }
         }
         [vmcores @ .., out] if !vmcores.is_empty() => {
             save_as(asked.style, &files::open_all(vmcores)?, out, false)
@@ -94,7 +97,9 @@ fn write(kernel: &DeadKernel, style: Style, out: &mut dyn Write) -> Done {
             }
             Ok(())
         }
-        Err(DumpError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(DumpError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => {
+            Err(Failure::Unread("nobody reads the log any more".into()))
+        }
         Err(e) => Err(Failure::Failed(e.to_string())),
     }
 }

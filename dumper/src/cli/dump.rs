@@ -1,18 +1,14 @@
-//! `baredump dump`, and the makedumpfile-compatible form.
+//! `baredump dump`, and what both forms have in common.
 
-use super::files::{
-    create, discard, open_any, output_failed, read_vmcoreinfo, refuse_input, refuse_special,
-};
-use super::options::{COMMON, DEBUG, DumpOptions, Format, PROGRESS, REPORT};
+use super::files::{open_any, output_failed, read_vmcoreinfo, refuse_input, refuse_special};
+use super::messages::Messages;
+use super::options::{COMMON, DumpOptions, Format, PROGRESS, REPORT};
 use super::output::{self, incomplete_name, is_device};
-use super::{Done, Failure, complain, foreign, help, print};
-use crate::addr::VirtAddr;
-use crate::arch::Arch;
+use super::{Done, Failure, complain, help, print};
 use crate::compress::Compression;
 use crate::dump::{self, DeadKernel, DumpError, Options, Outcome, Summary};
 use crate::filter::DumpLevel;
 use crate::format::Out;
-use crate::kernel::printk::Style;
 use crate::progress::Terminal;
 use crate::target::{Limited, Nowhere};
 use crate::vmcore::{Vmcore, VmcoreInfo};
@@ -36,6 +32,12 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
     if options.rearrange {
         return Err(Failure::Usage(
             "-R: a flattened stream is restored by 'baredump rearrange'".into(),
+        ));
+    }
+    if options.split || options.mem_usage {
+        return Err(Failure::Usage(
+            "--split and --mem-usage belong to the makedumpfile form: leave the word 'dump' out"
+                .into(),
         ));
     }
     if options.reassemble {
@@ -72,74 +74,9 @@ pub(super) fn native(args: Vec<OsString>) -> Done {
     output::to_file(&Job::open(vmcores, &options)?, out)
 }
 
-/// makedumpfile's command line: written in place, its defaults and its exit codes.
-pub(super) fn compatible(args: Vec<OsString>) -> Done {
-    let args = args.into_iter().map(|word| match word.to_str() {
-        Some(text) => foreign::completed(text).into(),
-        None => word,
-    });
-    let options = DumpOptions::compatible().parse(args.collect())?;
-    if options.help {
-        return print(help::DUMP);
-    }
-    if options.version {
-        return print(concat!(
-            "baredump ",
-            env!("CARGO_PKG_VERSION"),
-            " (makedumpfile-compatible)\n"
-        ));
-    }
-    if options.rearrange {
-        return super::rearrange::compatible(&options.files, options.force);
-    }
-    let (vmcores, out) = options.vmcores_and_out()?;
-    if options.check {
-        return Ok(());
-    }
-    if options.dmesg_only {
-        return log(vmcores, out, &options);
-    }
-    let job = Job::open(vmcores, &options)?;
-    if options.dry_run {
-        return job.rehearse();
-    }
-    let Some(out) = out else {
-        output::refuse_terminal()?;
-        return output::to_stdout(&job);
-    };
-    for vmcore in vmcores {
-        refuse_input(vmcore, out)?;
-    }
-    let file = create(out, options.force).map_err(|e| output_failed(out, &e))?;
-    let summary = output::in_place(&job, &file, out).inspect_err(|_| discard(out, &file))?;
-    match summary.outcome {
-        Outcome::Complete => Ok(()),
-        Outcome::Partial(why) => Err(Failure::Partial(format!(
-            "{} is incomplete: {why}",
-            out.display()
-        ))),
-    }
-}
-
-/// `--dump-dmesg`: with -F to standard output.
-fn log(vmcores: &[PathBuf], out: Option<&PathBuf>, options: &DumpOptions) -> Done {
-    let style = Style {
-        since_clear: options.since_clear,
-        ..Style::default()
-    };
-    let kernel = understand(vmcores, options)?;
-    let Some(out) = out else {
-        return super::dmesg::show(style, &kernel);
-    };
-    for vmcore in vmcores {
-        refuse_input(vmcore, out)?;
-    }
-    super::dmesg::save_as(style, &kernel, out, options.force)
-}
-
 /// A vmcore that was opened, and what to make of it.
 pub(super) struct Job<'a> {
-    kernel: DeadKernel,
+    pub(super) kernel: DeadKernel,
     compression: Compression,
     began: Instant,
     pub(super) asked: &'a DumpOptions,
@@ -147,14 +84,13 @@ pub(super) struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// Opens the vmcore; what else was asked about it is answered.
-    fn open(vmcores: &[PathBuf], asked: &'a DumpOptions) -> Result<Self, Failure> {
+    pub(super) fn open(vmcores: &[PathBuf], asked: &'a DumpOptions) -> Result<Self, Failure> {
         let kernel = understand(vmcores, asked)?;
         let origin = kernel.core().origin().map(|origin| origin.compression);
-        if asked.messages & DEBUG != 0 {
-            debug(&kernel);
-        }
+        let messages = Messages::of(asked);
+        messages.debug(&kernel);
         if let Some(address) = asked.vtop {
-            translate(&kernel, address)?;
+            messages.translated(&kernel, address);
         }
         Ok(Self {
             kernel,
@@ -168,8 +104,13 @@ impl<'a> Job<'a> {
     }
 
     /// Does everything but write.
-    fn rehearse(&self) -> Done {
-        let summary = self.write(&Nowhere, true)?;
+    pub(super) fn rehearse(&self) -> Done {
+        let parts = if self.asked.split {
+            self.asked.files.len() - 1
+        } else {
+            1
+        };
+        let summary = self.write(&vec![&Nowhere as &dyn Out; parts.max(1)], true)?;
         self.report(&summary);
         match summary.outcome {
             Outcome::Complete => Ok(()),
@@ -179,8 +120,9 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Writes the dump, at the next level when it does not fit; `sparse` says that what is not written to `out` is zeros.
-    pub(super) fn write(&self, out: &dyn Out, sparse: bool) -> Result<Summary, Failure> {
+    /// Writes the dump, at the next level when it does not fit; into several files in parts. `sparse` says that what is not written is
+    /// zeros.
+    pub(super) fn write(&self, outs: &[&dyn Out], sparse: bool) -> Result<Summary, Failure> {
         for warning in self.kernel.warnings() {
             complain(&format!("warning: {warning}"));
         }
@@ -191,31 +133,45 @@ impl<'a> Job<'a> {
             .unwrap_or((&DumpLevel::NONE, &[]));
         for (level, next) in others.iter().zip(&self.asked.levels[1..]) {
             // Each remembers only whether its own dump fitted.
-            let limited = Limited::new(out, self.asked.limit);
+            let limited = self.limited(outs);
             let result = self.write_at_level(*level, &limited, sparse);
-            if !limited.was_full() || out.is_stream() {
+            if !limited.iter().any(Limited::was_full) || outs.iter().any(|out| out.is_stream()) {
                 return result;
             }
             complain(&format!(
                 "there is no room for a dump of level {level}: trying level {next}"
             ));
-            out.set_len(0)
-                .map_err(|e| Failure::Failed(format!("cannot empty the output: {e}")))?;
+            for out in outs {
+                out.set_len(0)
+                    .map_err(|e| Failure::Failed(format!("cannot empty the output: {e}")))?;
+            }
         }
-        self.write_at_level(*last, &Limited::new(out, self.asked.limit), sparse)
+        self.write_at_level(*last, &self.limited(outs), sparse)
+    }
+
+    fn limited<'o>(&self, outs: &[&'o dyn Out]) -> Vec<Limited<'o>> {
+        let limit = self.asked.limit;
+        outs.iter().map(|out| Limited::new(*out, limit)).collect()
     }
 
     fn write_at_level(
         &self,
         level: DumpLevel,
-        out: &dyn Out,
+        outs: &[Limited<'_>],
         sparse: bool,
     ) -> Result<Summary, Failure> {
         let (kernel, asked) = (&self.kernel, self.asked);
+        let Some(out) = outs.first() else {
+            return Err(Failure::Failed("no file is named".into()));
+        };
         let options = Options {
             level,
             compression: self.compression,
-            threads: asked.threads,
+            // A thread for each part does what a process for each part would.
+            threads: match asked.threads {
+                0 if outs.len() > 1 => outs.len(),
+                threads => threads,
+            },
             mmap: asked.mmap,
             strict: asked.strict,
             window: asked.buffer.map(|kib| kib.saturating_mul(8 << 10)),
@@ -223,7 +179,11 @@ impl<'a> Job<'a> {
         let page = kernel.page_size().bytes() as u64;
         let mut terminal = Terminal::new(page, asked.messages & PROGRESS == 0);
         let result = match asked.format {
-            Format::Kdump => dump::dump(kernel, &options, out, &mut terminal),
+            Format::Kdump => {
+                let outs: Vec<_> = outs.iter().map(|out| out as &dyn Out).collect();
+                let block = asked.split_block.saturating_mul(1024).div_ceil(page);
+                dump::dump_split(kernel, &options, &outs, block, &mut terminal)
+            }
             Format::Elf => dump::dump_elf(kernel, &options, out, &mut terminal),
             Format::Raw => dump::copy_raw(kernel, sparse, out, &mut terminal),
         };
@@ -245,13 +205,20 @@ impl<'a> Job<'a> {
         let messages = self.asked.messages;
         if messages & (COMMON | REPORT) != 0 {
             let seconds = self.began.elapsed().as_secs_f64();
-            report(summary, seconds, messages & REPORT != 0);
+            report(
+                summary,
+                seconds,
+                messages & REPORT != 0 && !self.asked.compatible,
+            );
+        }
+        if self.asked.compatible {
+            Messages::of(self.asked).stats(&self.kernel, summary);
         }
     }
 }
 
 /// Opens the vmcore and learns what it can of the kernel, by the VMCOREINFO that was named.
-fn understand(vmcores: &[PathBuf], asked: &DumpOptions) -> Result<DeadKernel, Failure> {
+pub(super) fn understand(vmcores: &[PathBuf], asked: &DumpOptions) -> Result<DeadKernel, Failure> {
     let core = open_any(vmcores)?.into_vmcore();
     match &asked.vmcoreinfo {
         None => Ok(DeadKernel::understand(core, asked.mmap)),
@@ -286,42 +253,6 @@ fn with_vmcoreinfo(core: Vmcore, file: &Path, mmap: bool) -> Result<DeadKernel, 
     }
 }
 
-/// What is known of the kernel, for whoever looks for a fault.
-fn debug(kernel: &DeadKernel) {
-    let core = kernel.core();
-    complain(&format!(
-        "{}: pages of {} bytes, {} segments, {} VMCOREINFO keys, kernel memory from {}",
-        kernel.arch().map_or("unknown architecture", Arch::name),
-        kernel.page_size().bytes(),
-        core.segments().len(),
-        kernel.info().len(),
-        kernel
-            .kernel_base()
-            .map_or_else(|| "?".into(), |base| base.to_string()),
-    ));
-    for segment in core.segments() {
-        complain(&format!(
-            "segment at physical {}, virtual {:#x}, file offset {:#x}: {:#x} bytes, {:#x} in the file",
-            segment.start, segment.virt, segment.offset, segment.mem_size, segment.file_size
-        ));
-    }
-}
-
-/// `--vtop`: says where a virtual address is.
-fn translate(kernel: &DeadKernel, address: u64) -> Done {
-    let reader = kernel.core().reader(false);
-    let found = kernel.virt(&reader).and_then(|virt| {
-        virt.translate(VirtAddr::new(address))
-            .map_err(|e| e.to_string())
-    });
-    let (phys, _) = found.map_err(|why| Failure::Failed(format!("--vtop {address:x}: {why}")))?;
-    complain(&format!(
-        "virtual {address:x} is at physical {:x}",
-        phys.raw()
-    ));
-    Ok(())
-}
-
 fn report(summary: &Summary, seconds: f64, detail: bool) {
     let p = &summary.pages;
     let mut text = format!(
@@ -340,6 +271,7 @@ fn report(summary: &Summary, seconds: f64, detail: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compatible;
     use super::*;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
@@ -395,7 +327,7 @@ mod tests {
             let refused = dump(&[quiet, "-f"], vmcore, out);
             assert!(matches!(refused, Err(Failure::Usage(_))), "{out}");
         }
-        let in_place = compatible(args(&["-f"], at("vmcore"), at("vmcore")));
+        let in_place = compatible::run(args(&["-f"], at("vmcore"), at("vmcore")));
         assert!(matches!(in_place, Err(Failure::Usage(_))));
         assert_eq!(fs::read(at("vmcore")).unwrap(), super::tests::vmcore());
     }
@@ -441,7 +373,7 @@ mod tests {
             .write(true)
             .open(at("fifo"))
             .unwrap();
-        let log = |out| compatible(args(&["-f", "--dump-dmesg"], at("vmcore"), out));
+        let log = |out| compatible::run(args(&["-f", "--dump-dmesg"], at("vmcore"), out));
         assert!(matches!(log(at("fifo")), Err(Failure::Failed(_))));
         assert!(matches!(log(at("log")), Err(Failure::Failed(_))));
         drop(keep);

@@ -5,61 +5,81 @@
 use lexopt::Arg;
 use lexopt::prelude::{Long, Short, Value};
 
-/// Why, and what to do instead.
+/// Refused: nothing else that they could mean makes a dump.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        "x",
-        "leave it out: no vmlinux is needed, VMCOREINFO is read from the vmcore (or from a file with -i)",
-    ),
     (
         "g",
         "VMCOREINFO files are not made: the kernel puts VMCOREINFO into every vmcore, and QEMU does with -device vmcoreinfo",
     ),
     (
-        "e",
-        "leave it out: the struct pages of dropped pages are kept, so that every command of crash works",
-    ),
-    ("X", "Xen dumps are not read; use makedumpfile for them"),
-    (
-        "xen-syms",
-        "Xen dumps are not read; use makedumpfile for them",
-    ),
-    (
-        "xen-vmcoreinfo",
-        "Xen dumps are not read; use makedumpfile for them",
-    ),
-    (
-        "xen_phys_start",
-        "Xen dumps are not read; use makedumpfile for them",
-    ),
-    (
         "diskset",
         "sadump files are not read; use makedumpfile for them",
     ),
+];
+
+/// Taken with a warning, or without one where nothing is lost: a dump that is larger, or not erased, is worth more than none.
+const IGNORED: &[(&str, Ignored)] = &[
+    ("b", Ignored::silently()),
+    ("work-dir", Ignored::silently()),
     (
-        "split",
-        "leave it out: one file is written, by as many threads as --num-threads says",
+        "x",
+        Ignored::with_value("no vmlinux is needed, VMCOREINFO is read from the vmcore"),
     ),
     (
-        "config",
-        "data are not erased by a configuration; restrict who can read the dump, or encrypt it",
+        "e",
+        Ignored::alone("the struct pages of dropped pages are kept"),
     ),
-    (
-        "eppic",
-        "eppic scripts are not run; restrict who can read the dump, or encrypt it",
-    ),
+    ("X", Ignored::alone(NO_XEN)),
+    ("xen-syms", Ignored::with_value(NO_XEN)),
+    ("xen-vmcoreinfo", Ignored::with_value(NO_XEN)),
+    ("xen_phys_start", Ignored::with_value(NO_XEN)),
+    ("config", Ignored::with_value(NOT_ERASED)),
+    ("eppic", Ignored::with_value(NOT_ERASED)),
     (
         "extension",
-        "shared objects are not loaded into this program; leave it out",
-    ),
-    (
-        "mem-usage",
-        "a running system is not looked at; 'baredump dump --dry-run --show-stats -d 31 VMCORE' says what a vmcore holds",
+        Ignored::with_value("shared objects are not loaded into this program"),
     ),
 ];
 
-/// They change how makedumpfile itself works: buffers, temporary files, the size of parts.
-const WITHOUT_EFFECT: &[&str] = &["b", "work-dir", "splitblock-size"];
+const NO_XEN: &str = "of a Xen host all pages are kept, whichever domain has them";
+const NOT_ERASED: &str = "NOTHING is erased from the dump; restrict who can read it, or encrypt it";
+
+/// An option that is taken and not done.
+#[derive(Clone, Copy)]
+pub(super) struct Ignored {
+    pub(super) takes_value: bool,
+    /// What happens instead.
+    instead: Option<&'static str>,
+}
+
+impl Ignored {
+    const fn silently() -> Self {
+        Self {
+            takes_value: true,
+            instead: None,
+        }
+    }
+
+    const fn alone(instead: &'static str) -> Self {
+        Self {
+            takes_value: false,
+            instead: Some(instead),
+        }
+    }
+
+    const fn with_value(instead: &'static str) -> Self {
+        Self {
+            takes_value: true,
+            instead: Some(instead),
+        }
+    }
+
+    /// The sentence that says so.
+    pub(super) fn warning(self, name: &str) -> Option<String> {
+        let instead = self.instead?;
+        Some(format!("{} has no effect: {instead}", dashed(name)))
+    }
+}
 
 /// Long options of its manual: a unique beginning is enough, as with getopt_long(3).
 const LONG: &[&str] = &[
@@ -89,20 +109,24 @@ const LONG: &[&str] = &[
     "xen_phys_start",
 ];
 
-/// Whether the option is taken, with its value, and does nothing here.
-pub(super) fn is_without_effect(arg: &Arg<'_>) -> bool {
-    WITHOUT_EFFECT.contains(&name(arg).as_str())
+/// What is to be done with an option that is taken and not done.
+pub(super) fn ignored(name: &str) -> Option<Ignored> {
+    let known = IGNORED.iter().find(|(known, _)| *known == name);
+    known.map(|(_, ignored)| *ignored)
 }
 
 /// Why an option is not taken.
-pub(super) fn refusal(arg: &Arg<'_>) -> String {
-    let name = name(arg);
-    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+pub(super) fn refusal(name: &str) -> String {
     let known = REFUSED.iter().find(|(refused, _)| *refused == name);
     known.map_or_else(
-        || format!("unknown option '{dashes}{name}'"),
-        |(_, why)| format!("option '{dashes}{name}': {why}"),
+        || format!("unknown option '{}'", dashed(name)),
+        |(_, why)| format!("option '{}': {why}", dashed(name)),
     )
+}
+
+fn dashed(name: &str) -> String {
+    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    format!("{dashes}{name}")
 }
 
 /// The long option that a word on makedumpfile's command line means: itself, or the only one that begins so.
@@ -124,7 +148,8 @@ pub(super) fn completed(word: &str) -> String {
     }
 }
 
-fn name(arg: &Arg<'_>) -> String {
+/// The option's name, without dashes.
+pub(super) fn name(arg: &Arg<'_>) -> String {
     match arg {
         Short(c) => c.to_string(),
         Long(name) => (*name).to_owned(),
@@ -154,9 +179,10 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        assert!(refusal(&Short('x')).contains("leave it out"));
-        assert!(refusal(&Long("xen-syms")).starts_with("option '--xen-syms': "));
-        assert_eq!(refusal(&Short('q')), "unknown option '-q'");
-        assert!(is_without_effect(&Short('b')) && !is_without_effect(&Long("split")));
+        assert!(refusal("diskset").starts_with("option '--diskset': "));
+        assert_eq!(refusal("q"), "unknown option '-q'");
+        assert!(ignored("b").unwrap().warning("b").is_none() && ignored("split").is_none());
+        let warning = ignored("x").unwrap().warning("x").unwrap();
+        assert!(warning.starts_with("-x has no effect: "), "{warning}");
     }
 }

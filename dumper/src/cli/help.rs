@@ -60,17 +60,20 @@ Called as makedumpfile, or with options first, the defaults are makedumpfile's: 
 compression, no worker threads, DUMPFILE written in place, exit codes 0 and 1. In that form only:
 
   -R                       restore DUMPFILE from a flattened stream on standard input
+      --split              write the dump in parts, which readers take together: VMCORE PART...
+      --splitblock-size N  a part ends where a block of N KiB of memory does (default 1048576)
       --reassemble         put the parts of a split dump together: PART... DUMPFILE
       --dump-dmesg         write the dead kernel's log to DUMPFILE, no pages
       --partial-dmesg      of the log only what came after the last 'dmesg -c'
       --check-params       only say whether the command line makes sense
       --show-stats         say how many pages of each kind are dropped
+      --mem-usage          only say how many pages of each kind there are: VMCORE, or /proc/kcore
       --vtop ADDRESS       also say where a virtual address is
   -D                       also say what is known of the vmcore
   -v                       print the version
 
-Other options of makedumpfile are accepted where they only change how it works, or refused with
-a sentence that says what to do instead.
+Other options of makedumpfile are accepted and have no effect, with a warning where it would have
+written another dump; -g and --diskset are refused.
 
 exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump kept as DUMPFILE-incomplete
 ";

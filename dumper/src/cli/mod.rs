@@ -3,6 +3,7 @@
 //! Exit codes: 0 complete, 1 failed, 2 usage or unusable input, 3 partial dump written. In the makedumpfile-compatible form 0 and 1
 //! only, as there, and 2 for VMCOREINFO of another kernel.
 
+mod compatible;
 #[cfg(feature = "age")]
 mod decrypt;
 mod dmesg;
@@ -11,6 +12,7 @@ mod files;
 mod foreign;
 mod help;
 mod info;
+mod messages;
 mod options;
 mod output;
 mod rearrange;
@@ -36,6 +38,8 @@ enum Failure {
     Failed(String),
     /// A partial dump was written: exit code 3.
     Partial(String),
+    /// Nobody reads the output any more: exit code 1, or death by SIGPIPE in the makedumpfile-compatible form.
+    Unread(String),
 }
 
 type Done = Result<(), Failure>;
@@ -50,7 +54,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let first = args.first().map(|a| a.to_string_lossy().into_owned());
     let compatible = base == "makedumpfile" || first.as_deref().is_some_and(is_foreign_option);
     let result = if compatible {
-        dump::compatible(args)
+        compatible::run(args)
     } else {
         native(args)
     };
@@ -65,6 +69,12 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Failure::Usage(text) => (format!("{text}\nTry 'baredump --help'."), 2),
         Failure::Input(text) => (text, 2),
         Failure::Failed(text) => (text, 1),
+        Failure::Unread(text) if compatible => {
+            complain(&text);
+            crate::sys::process::die_of_sigpipe();
+            return ExitCode::FAILURE;
+        }
+        Failure::Unread(text) => (text, 1),
         Failure::Partial(text) => (text, 3),
     };
     complain(&text);

@@ -42,6 +42,15 @@ pub(super) struct DumpOptions {
     pub(super) check: bool,
     /// Put the parts of a split dump together.
     pub(super) reassemble: bool,
+    /// Several files are written, and a part ends where a block of so many KiB does.
+    pub(super) split: bool,
+    pub(super) split_block: u64,
+    /// Say only how many pages of each kind there are.
+    pub(super) mem_usage: bool,
+    /// makedumpfile's form.
+    pub(super) compatible: bool,
+    /// What was asked for and is not done, a sentence each.
+    pub(super) ignored: Vec<String>,
     pub(super) compression: Compression,
     /// The option that chose the compression.
     pub(super) codec_option: Option<&'static str>,
@@ -63,6 +72,7 @@ pub(super) struct DumpOptions {
 /// `--message-level` bits.
 pub(super) const PROGRESS: u32 = 1;
 pub(super) const COMMON: u32 = 2;
+pub(super) const ERROR: u32 = 4;
 pub(super) const DEBUG: u32 = 8;
 pub(super) const REPORT: u32 = 16;
 
@@ -73,7 +83,8 @@ impl DumpOptions {
             levels: vec![DumpLevel::MAX],
             compression: Compression::Zstd,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            messages: PROGRESS | COMMON | 4 | REPORT,
+            messages: PROGRESS | COMMON | ERROR | REPORT,
+            compatible: false,
             ..Self::compatible()
         }
     }
@@ -88,6 +99,11 @@ impl DumpOptions {
             dry_run: false,
             check: false,
             reassemble: false,
+            split: false,
+            split_block: 1 << 20,
+            mem_usage: false,
+            compatible: true,
+            ignored: Vec::new(),
             format: Format::Kdump,
             flatten: false,
             frames: None,
@@ -122,6 +138,12 @@ impl DumpOptions {
                 Long("dry-run") => self.dry_run = true,
                 Long("check-params") => self.check = true,
                 Long("reassemble") => self.reassemble = true,
+                Long("split") => self.split = true,
+                Long("splitblock-size") => {
+                    let size = number("--splitblock-size", &text(&mut parser)?)?;
+                    self.split_block = if size == 0 { 1 << 20 } else { size };
+                }
+                Long("mem-usage") => self.mem_usage = true,
                 Short('z') => self.compress("-z", Compression::Zstd),
                 Short('c') => self.compress("-c", Compression::Zlib),
                 Short('l') => self.compress("-l", Compression::Lzo),
@@ -157,10 +179,17 @@ impl DumpOptions {
                 Short('h') | Long("help") => self.help = true,
                 Short('v' | 'V') | Long("version") => self.version = true,
                 Value(file) => self.files.push(file.into()),
-                other if foreign::is_without_effect(&other) => {
-                    parser.value().map_err(usage)?;
+                other => {
+                    let name = foreign::name(&other);
+                    let ignored = foreign::ignored(&name).filter(|_| self.compatible);
+                    let Some(ignored) = ignored else {
+                        return Err(Failure::Usage(foreign::refusal(&name)));
+                    };
+                    if ignored.takes_value {
+                        parser.value().map_err(usage)?;
+                    }
+                    self.ignored.extend(ignored.warning(&name));
                 }
-                other => return Err(Failure::Usage(foreign::refusal(&other))),
             }
         }
         self.settle()
@@ -188,13 +217,42 @@ impl DumpOptions {
                 "{option}: pages are compressed in kdump files only; leave it out, or write --format kdump"
             )));
         }
+        if self.split && self.flatten && self.files.len() == 1 {
+            let whole = "--split has no effect with -F: a stream holds the whole dump";
+            self.ignored.push(whole.into());
+            self.split = false;
+        }
+        if self.split && (self.flatten || self.format != Format::Kdump) {
+            return Err(Failure::Usage(
+                "--split: parts are kdump-compressed files; leave -F and -E out".into(),
+            ));
+        }
+        if self.dry_run && self.dmesg_only {
+            return Err(Failure::Usage(
+                "--dry-run and --dump-dmesg: a log is written or not asked for; leave one out"
+                    .into(),
+            ));
+        }
         Ok(self)
+    }
+
+    /// The vmcore, and the files of a dump in parts: of any number, one is a dump that is not split.
+    pub(super) fn vmcore_and_parts(&self) -> Result<(&[PathBuf], &[PathBuf]), Failure> {
+        match self.files.split_at_checked(1) {
+            Some((vmcore, parts)) if !parts.is_empty() => Ok((vmcore, parts)),
+            _ => Err(Failure::Usage(format!(
+                "--split: expected VMCORE and DUMPFILE..., found {} file name(s)",
+                self.files.len()
+            ))),
+        }
     }
 
     /// The vmcore, or the parts of a split one, and the file that is written; for standard output no file.
     pub(super) fn vmcores_and_out(&self) -> Result<(&[PathBuf], Option<&PathBuf>), Failure> {
         match self.files.as_slice() {
-            [vmcore] if self.flatten || self.dry_run => Ok((std::slice::from_ref(vmcore), None)),
+            [vmcore] if self.flatten || self.dry_run || self.mem_usage => {
+                Ok((std::slice::from_ref(vmcore), None))
+            }
             [vmcores @ .., out]
                 if !vmcores.is_empty() && self.flatten && out.as_os_str() == "-" =>
             {

@@ -4,6 +4,7 @@ use super::Failure;
 use super::dump::Job;
 use super::files::{create, discard, make_way, output_failed, sync_directory};
 use crate::dump::{Outcome, Summary};
+use crate::format::Out;
 use crate::format::flat::FlatOut;
 use crate::format::frames::{FrameCodec, FrameOut};
 use crate::target::FileOut;
@@ -58,7 +59,15 @@ pub(super) fn in_place(job: &Job<'_>, file: &FileOut, name: &Path) -> Result<Sum
     }
     // A device has no holes: what it held before would show.
     let sparse = file.file().metadata().is_ok_and(|m| m.is_file());
-    let summary = job.write(file, sparse)?;
+    let summary = job.write(&[file], sparse)?;
+    job.report(&summary);
+    Ok(summary)
+}
+
+/// Writes the parts of a split dump into opened files.
+pub(super) fn split(job: &Job<'_>, files: &[FileOut]) -> Result<Summary, Failure> {
+    let outs: Vec<_> = files.iter().map(|file| file as &dyn Out).collect();
+    let summary = job.write(&outs, true)?;
     job.report(&summary);
     Ok(summary)
 }
@@ -153,17 +162,14 @@ impl Write for Sink {
 /// Writes a flattened stream. A stream that cannot be ended is a partial dump; when nothing of a dump came to be, or nobody reads
 /// it, it is none at all.
 fn stream(job: &Job<'_>, to: File, name: &str) -> Result<Summary, Failure> {
-    let cut = |e: &io::Error| {
-        let unread = match e.kind() {
-            ErrorKind::BrokenPipe => ": nobody reads it any more",
-            _ => "",
-        };
-        Failure::Failed(format!(
-            "cannot write {name}: {e}{unread}, the dump is cut off"
-        ))
+    let cut = |e: &io::Error| match e.kind() {
+        ErrorKind::BrokenPipe => Failure::Unread(format!(
+            "cannot write {name}: {e}: nobody reads it any more, the dump is cut off"
+        )),
+        _ => Failure::Failed(format!("cannot write {name}: {e}, the dump is cut off")),
     };
     let out = FlatOut::new(Sink::new(to, job.asked.frames)?).map_err(|e| cut(&e))?;
-    let result = job.write(&out, true);
+    let result = job.write(&[&out], true);
     let end = match out.failed() {
         Some(error) => Err(error),
         // No dump: what is there must not look like one.

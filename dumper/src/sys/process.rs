@@ -111,6 +111,14 @@ pub fn report_pipe() -> Option<std::fs::File> {
     }
 }
 
+/// Ends this process by SIGPIPE, as a program ends whose output nobody reads. It returns when the signal is blocked.
+pub fn die_of_sigpipe() {
+    use nix::sys::signal::{SigHandler, Signal, raise, signal};
+    // SAFETY: the default action is no handler of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = raise(Signal::SIGPIPE);
+}
+
 /// Reads a page that may not be read: SIGSEGV, for the tests of the supervisor.
 pub fn segfault() {
     // SAFETY: a new mapping without access rights touches no other memory; reading it ends the process.

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking, on a 64-bit host"
 )]
 
+mod command_lines;
 mod damaged_elf_header;
+mod dump_in_parts;
 mod dumped;
 mod hypervisor_dump;
 mod log_that_lies;

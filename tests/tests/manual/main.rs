@@ -22,6 +22,9 @@ type Words = BTreeSet<String>;
 const ELSEWHERE: &[&str] = &[
     "--help",
     "-R",
+    "--split",
+    "--splitblock-size",
+    "--mem-usage",
     "--reassemble",
     "--dump-dmesg",
     "--partial-dmesg",
