@@ -23,6 +23,7 @@ pub struct BlockDevice {
     /// What it is a part of; the file system is then not its own.
     pub container: Option<Container>,
     /// It is a partition of a disk that is such a part: another disk has the same one.
+    #[serde(default)]
     pub copied: bool,
     /// Its file system.
     pub superblock: Option<Superblock>,
@@ -39,6 +40,7 @@ pub struct BlockDevice {
     /// What it says as an LVM physical volume.
     pub physical: Option<Physical>,
     /// It is a volume with snapshots, which do not see what is written.
+    #[serde(default)]
     pub is_origin: bool,
 }
 
@@ -313,6 +315,35 @@ mod tests {
             assert_eq!((found, container), (&devices[0], Container::Md));
         }
         assert_eq!(hidden(devices.iter(), &Device::Uuid("bb".into())), None);
+    }
+
+    #[test]
+    fn a_partition_of_a_leg_is_not_that_of_the_array() {
+        let partition = Some(PartitionIds {
+            uuid: "p-01".into(),
+            label: "crash".into(),
+        });
+        let leg = |node: &str| BlockDevice {
+            container: Some(Container::Firmware),
+            copied: true,
+            partition: partition.clone(),
+            ..device(node, "aa", "x")
+        };
+        let array = BlockDevice {
+            partition: partition.clone(),
+            ..device("/dev/md_a1", "aa", "x")
+        };
+        let devices = [leg("/dev/sda1"), leg("/dev/sdb1"), array];
+        for wanted in [
+            Device::Uuid("aa".into()),
+            Device::Label("x".into()),
+            Device::PartUuid("p-01".into()),
+            Device::PartLabel("crash".into()),
+        ] {
+            assert_eq!(matching(devices.iter(), &wanted), [&devices[2]]);
+            assert!(matching(devices[..1].iter(), &wanted).is_empty());
+            assert!(hidden(devices[..1].iter(), &wanted).is_some());
+        }
     }
 
     #[test]
