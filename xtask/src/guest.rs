@@ -276,6 +276,7 @@ pub(crate) fn run(
         let job = Job {
             name: "before",
             script: &guest.before,
+            programs: &[&binaries.baredumpctl],
             ..Job::default()
         };
         workshop::run(kernel, accel, drives.clone(), dir, job)?;

@@ -56,6 +56,11 @@ impl Disks {
         scan.refresh(None);
         let (mut devices, mut refused) = (Vec::new(), Vec::new());
         for device in scan.devices() {
+            // What could not be opened, or did not answer, has no number.
+            if device.number.is_empty() {
+                refused.push((numbered(device), unread(&device.node)));
+                continue;
+            }
             match sysfs::drivers(Path::new("/"), &device.node) {
                 Ok(_) => devices.push(device.clone()),
                 Err(error) => refused.push((device.clone(), error.to_string())),
@@ -264,6 +269,23 @@ impl Disks {
             }
             Sight::Apart | Sight::Nowhere => None,
         }
+    }
+}
+
+/// Why a device says nothing of itself.
+fn unread(node: &Path) -> String {
+    let why = fs::File::open(node).map_or_else(|error| error.to_string(), |_| "no answer".into());
+    format!("{} can't be read: {why}", node.display())
+}
+
+/// The same with the number that sysfs knows.
+fn numbered(device: &BlockDevice) -> BlockDevice {
+    let name = device.node.strip_prefix("/dev").unwrap_or(&device.node);
+    let name = name.display().to_string().replace('/', "!");
+    let number = fs::read_to_string(format!("/sys/class/block/{name}/dev"));
+    BlockDevice {
+        number: number.unwrap_or_default().trim().to_owned(),
+        ..device.clone()
     }
 }
 

@@ -79,7 +79,7 @@ const DISKS: &[Disk] = &[
         modules: &[],
         filesystems: &["btrfs"],
         before: SUBVOLUME,
-        after: "mount -t btrfs -o subvol=@rootfs /dev/vdb /run/root; mount --bind /run/root/var /mnt",
+        after: "mkdir /run/root; mount -t btrfs -o subvol=@rootfs /dev/vdb /run/root; mount --bind /run/root/var /mnt",
     },
     Disk {
         name: "disk-vfat",
