@@ -18,7 +18,7 @@ const LONGEST: u64 = 8192;
 const MOST: usize = 32;
 /// In a capture kernel the outage goes on, and the watch over the step hears nothing.
 const LIMIT_IN_CAPTURE: Duration = Duration::from_secs(20);
-/// Elsewhere somebody waits.
+/// Elsewhere a whole memory of a terabyte can be read.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A text that was found.
@@ -33,7 +33,7 @@ pub(super) struct Found {
 
 /// Every text in the memory, by ascending address; of those that say the same the first.
 pub(super) fn search(core: &Vmcore) -> Vec<Found> {
-    let reader = core.reader(true);
+    let reader = core.reader(false);
     let in_capture = core.file().is_some_and(|file| file.to_map().is_some());
     let limit = if in_capture { LIMIT_IN_CAPTURE } else { LIMIT };
     let (began, mut read, mut found) = (Instant::now(), 0u32, Vec::new());

@@ -62,15 +62,12 @@ fn said(file: &dyn In, header: &Ehdr) -> Result<Table, VmcoreError> {
     if header.ident[..4] != *b"\x7fELF" {
         return Err(VmcoreError::NotElf);
     }
-    if let [.., class @ (0..=1 | 3..), 1, _] | [.., class, 0 | 2.., _] = header.ident[..7] {
-        let bits = if class == 1 { "32" } else { "64" };
-        let order = if header.ident[5] == 2 {
-            "big"
-        } else {
-            "little"
-        };
+    let (class, order) = (header.ident[4], header.ident[5]);
+    if (class, order) != (2, 1) {
+        let bits = if class == 1 { "32-bit " } else { "" };
+        let order = if order == 2 { "big-endian " } else { "" };
         return unsupported(format!(
-            "this is an ELF file of a {bits}-bit {order}-endian machine: only 64-bit little-endian vmcores are read"
+            "only 64-bit little-endian vmcores are read, this is {bits}{order}ELF of class {class}"
         ));
     }
     if header.kind.get() != ET_CORE {
@@ -126,7 +123,7 @@ fn shape(file: &dyn In, at: u64) -> Option<Table> {
     let room = end.checked_sub(at)? / PHDR;
     let count = u32::try_from(room).ok()?.min(MAX_PHDRS);
     let table = Table { at, count };
-    (end <= file.len() && is_memory(file, table, 1)).then_some(table)
+    (count > 1 && end <= file.len() && is_memory(file, table, 1)).then_some(table)
 }
 
 /// Whether entry `index` of the table is a PT_LOAD that makes sense.
@@ -136,16 +133,18 @@ fn is_memory(file: &dyn In, table: Table, index: u32) -> bool {
         return false;
     };
     let end = load.paddr.get().checked_add(load.memsz.get());
-    index < table.count
-        && load.kind.get() == PT_LOAD
+    load.kind.get() == PT_LOAD
         && load.memsz.get() != 0
         && load.filesz.get() <= load.memsz.get()
         && end.is_some_and(|end| end <= PHYS_LIMIT)
 }
 
-/// Whether what is said fits what is there: the same place, no more than there is room for, and nothing left out.
+/// Whether what is said fits what is there: the same place, nothing left out, and no more than there is room for. Where memory goes on
+/// behind the room, it is the place of the notes that is wrong.
 fn agree(file: &dyn In, said: Table, found: Table) -> bool {
-    said.at == found.at && said.count <= found.count && !is_memory(file, found, said.count)
+    let has_room = said.count <= found.count || is_memory(file, found, found.count);
+    let leaves_out = said.count < found.count && is_memory(file, found, said.count);
+    said.at == found.at && has_room && !leaves_out
 }
 
 fn read(file: &dyn In, at: u64) -> Option<Phdr> {

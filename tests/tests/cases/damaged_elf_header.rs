@@ -57,6 +57,23 @@ fn gives_the_same_dump() {
     }
 }
 
+/// The ELF header is right, and the place of the notes in the first program header is not.
+#[test]
+fn a_wrong_place_of_the_notes_costs_no_memory() {
+    let kernel = FakeKernel::zoo(Generation::V6_12).without_vmcoreinfo();
+    let elf = kernel.build().elf;
+    let whole = dump(&[&elf], 0).unwrap();
+    for place in [0u64, 200, 250, 1 << 40] {
+        let mut damaged = elf.clone();
+        damaged[72..80].copy_from_slice(&place.to_le_bytes());
+        let dumped = dump(&[&damaged], 0).unwrap();
+        assert_eq!(
+            dumped.summary.pages.total, whole.summary.pages.total,
+            "{place:#x}"
+        );
+    }
+}
+
 #[test]
 fn the_table_is_found_behind_other_bytes() {
     let elf = FakeKernel::zoo(Generation::V6_12).build().elf;

@@ -124,8 +124,8 @@ fn each_is_named() {
         (begins(b"age-encryption.org/v1\n"), &["baredump decrypt"]),
         (begins(b"DISKDUMP"), &["diskdump", "crash"]),
         (flat, &["type 2", "makedumpfile -R"]),
-        (program(1, 1, 4), &["32-bit little-endian"]),
-        (program(2, 2, 4), &["64-bit big-endian"]),
+        (program(1, 1, 4), &["32-bit ELF"]),
+        (program(2, 2, 4), &["big-endian ELF"]),
         (program(2, 1, 2), &["ELF type is 2"]),
     ];
     for (file, words) in files {
