@@ -119,7 +119,7 @@ lvm vgchange -an vg-0",
         modules: &["md_mod", "raid1"],
         filesystems: &["ext4"],
         // Another array has the same name, and comes first.
-        before: "mdadm --create /dev/md1 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --homehost=other --name=crash --uuid=0:0:0:1 /dev/vdd /dev/vde
+        before: "mdadm --create /dev/md1 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --homehost=other --name=crash --uuid=00000000:00000000:00000000:00000001 /dev/vdd /dev/vde
 mkfs.ext4 -q -L other /dev/md1
 mdadm --stop /dev/md1
 mdadm --create /dev/md0 --run --assume-clean --level=1 --raid-devices=2 --metadata=1.0 --bitmap=internal --name=crash /dev/vdb /dev/vdc
