@@ -109,7 +109,8 @@ lvm lvs --segments
 mkfs.ext4 -q /dev/mapper/vg--0-crash
 lvm lvcreate -q -y -s -n snap -L 32m vg-0/crash /dev/vdc
 lvm vgchange -an vg-0",
-        after: "lvm vgchange -ay vg-0; e2fsck -fn /dev/mapper/vg--0-crash; mount -t ext4 /dev/mapper/vg--0-crash /mnt",
+        after: "lvm vgchange -ay vg-0; e2fsck -fn /dev/mapper/vg--0-crash; mount -t ext4 /dev/mapper/vg--0-crash /mnt
+grep -q 'has snapshots' /mnt/crash/*/report.json",
     },
     Disk {
         name: "disk-md",

@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
                     found.node.display()
                 );
                 say!("warning: {warning}");
-                context.note(&warning);
+                store(&warnings_fact(context.target), &[warning])?;
             }
             mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
@@ -135,6 +135,11 @@ fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<Socket
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The fact that holds what the report must warn of.
+pub(super) fn warnings_fact(target: u8) -> String {
+    format!("mount-warnings-{target}")
+}
 
 /// The fact that says how a target was reached.
 pub(super) fn reached_fact(target: u8) -> String {

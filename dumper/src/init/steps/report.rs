@@ -1,6 +1,6 @@
 //! Writes the final `report.json` of one target from what the capture step and PID 1 know.
 
-use super::mount::reached_fact;
+use super::mount::{reached_fact, warnings_fact};
 use super::names::{Names, REPORT};
 use super::seal::log_is_sealed;
 use super::{Context, End, access, alive, load, load_plan, network, spec};
@@ -53,7 +53,8 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     list_files(&mut report, &names, dir);
     report.network = network::up(context.target);
     let modules: Vec<String> = load("modules").unwrap_or_default();
-    for warning in plan.warnings.iter().chain(&modules) {
+    let mount: Vec<String> = load(&warnings_fact(context.target)).unwrap_or_default();
+    for warning in plan.warnings.iter().chain(&modules).chain(&mount) {
         report.warn(warning);
     }
     let json = report.to_json().map_err(|e| e.to_string())?;
