@@ -131,8 +131,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 pub(super) fn build(args: &Args) -> Result<Built> {
     let release = host::release(args.kernel_release.as_deref())?;
     let (probe, mut warnings) = (!args.no_probe, Vec::new());
+    let config = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let source = Source {
-        config: args.config.clone().unwrap_or_else(|| CONFIG.into()),
+        // Whoever looks again does it from another directory.
+        config: std::path::absolute(config).context("--config")?,
         config_is_needed: args.config.is_some(),
         targets: args.target.clone(),
         builtin: BTreeSet::new(),
