@@ -6,6 +6,7 @@
 use crate::compress::Compression;
 use crate::dump::{Budget, PageCounts};
 use crate::filter::DumpLevel;
+use crate::kernel::printk::Place as LogPlace;
 use crate::net::Up;
 use crate::target::{Part, Place};
 use serde::{Deserialize, Serialize};
@@ -135,8 +136,11 @@ pub struct Report {
     pub build_id: Option<String>,
     /// When it died, seconds since 1970.
     pub crash_time: Option<i64>,
-    /// The line of its log that names the panic.
+    /// The line of its log that says most of why it died.
     pub panic_line: Option<String>,
+    /// Where that was: symbol, task and CPU, as far as the log tells.
+    #[serde(default)]
+    pub panic_place: LogPlace,
     /// The target that holds this report.
     pub target: String,
     /// Directory of the dump on the target's file system.
@@ -193,6 +197,7 @@ impl Default for Report {
             build_id: None,
             crash_time: None,
             panic_line: None,
+            panic_place: LogPlace::default(),
             target: String::new(),
             dir: String::new(),
             modes_kept: true,

@@ -209,8 +209,8 @@ impl DeadKernel {
         let reader = self.core.reader(self.mmap);
         let virt = VirtMem::new(&reader, tables.as_ref());
         printk::write(&virt, &self.info, style, out).map_err(|e| match e {
-            printk::LogError::NotFound(why) => DumpError::NoLog(why),
             printk::LogError::Output(e) => DumpError::Output(e),
+            other => DumpError::NoLog(other.to_string()),
         })
     }
 

@@ -55,6 +55,23 @@ fn class(panic: &str) -> &'static str {
         ),
         ("Fatal exception", "fatal exception"),
         ("RCU Stall", "RCU stall"),
+        ("INFO: rcu", "RCU stall"),
+        ("blocked for more than", "hung task"),
+        ("stack guard page", "stack overflow"),
+        ("double fault", "double fault"),
+        ("NULL pointer dereference", "NULL pointer dereference"),
+        ("nable to handle", "access to a bad address"),
+        ("kernel BUG at", "kernel BUG"),
+        ("general protection fault", "general protection fault"),
+        ("divide error", "division by zero"),
+        ("invalid opcode", "invalid instruction"),
+        ("Undefined instruction", "invalid instruction"),
+        ("SError", "error of the hardware"),
+        ("synchronous external abort", "error of the hardware"),
+        ("Internal error", "fatal exception"),
+        ("Oops", "fatal exception"),
+        ("WARNING: ", "warning"),
+        ("BUG: ", "kernel bug"),
         ("panic", "panic"),
     ];
     CLASSES
@@ -169,6 +186,12 @@ mod tests {
         let text = line(Some("h"), Some("6.1"), Some(panic));
         assert_eq!(text, "kernel crash on h, release 6.1: fatal exception");
         assert!(line(None, None, None).ends_with("no panic line found"));
+        let oops = "BUG: kernel NULL pointer dereference, address: secret";
+        let text = line(None, None, Some(oops));
+        assert!(
+            text.ends_with("unknown: NULL pointer dereference"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) fn write(
             "kernels up to 3.4 do not say what 'dmesg -c' has cleared: the whole log is printed";
         printer.summary.note(note);
     }
+    printer.bound_by(len);
     let mut window = Window::new(mem, buffer, len);
     let mut lines = Lines::default();
     for part in parts(&mut window, len, end) {
@@ -100,7 +101,7 @@ impl Lines {
             if printer.style.form == Form::Json {
                 printer.record(&record)?;
             } else {
-                printer.line_passed(record.text);
+                printer.line_passed(&record);
             }
         }
         self.line.clear();

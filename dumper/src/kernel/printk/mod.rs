@@ -9,17 +9,25 @@
 mod byte_ring;
 mod keys;
 mod printer;
+mod reason;
 mod record;
 mod ring;
 mod variable;
 
 use super::virt::VirtMem;
+use crate::addr::VirtAddr;
 use crate::vmcore::VmcoreInfo;
 use printer::Printer;
+pub use reason::Place;
 use std::io::{self, Write};
 
 /// After so many damaged records the rest is not tried: it bounds the time that a log of lies takes.
 const MAX_DAMAGED: u64 = 1 << 22;
+
+/// The text of a log of which nobody said that it is larger takes no more bytes in any form.
+const LEAST_BOUND: u64 = 64 << 20;
+/// Of larger logs, which `log_buf_len=` can make, so much is written at most: whole structures may claim the same bytes.
+const MOST_BOUND: u64 = 256 << 20;
 
 /// Why the log cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +38,9 @@ pub enum LogError {
     /// The output failed.
     #[error("{0}")]
     Output(#[from] io::Error),
+    /// More was to be written than a log can have: the rest is left out. [`write`] makes a note of it.
+    #[error("the log claims more text than it can have: the rest is left out")]
+    Full,
 }
 
 /// In which form records are written.
@@ -72,8 +83,10 @@ pub struct Summary {
     pub records: u64,
     /// Bytes.
     pub bytes: u64,
-    /// The first line of the last panic, without its time stamp.
+    /// The line of the last crash that says most, without its time stamp.
     pub panic_line: Option<String>,
+    /// Where that was.
+    pub panic_place: Place,
     /// Records that were cleared before and not asked for.
     pub cleared: u64,
     /// Records that a CPU had not finished writing: left out.
@@ -119,25 +132,39 @@ pub fn write(
     out: &mut dyn Write,
 ) -> Result<Summary, LogError> {
     let mut printer = Printer::new(style, out);
-    if info.symbol("prb").is_some() {
-        ring::write(mem, info, &mut printer)?;
+    let written = if info.symbol("prb").is_some() {
+        ring::write(mem, info, &mut printer)
     } else if info.symbol("log_next_idx").is_some() {
-        variable::write(mem, info, &mut printer)?;
+        variable::write(mem, info, &mut printer)
     } else if info.symbol("log_end").is_some() {
-        byte_ring::write(mem, info, &mut printer)?;
+        byte_ring::write(mem, info, &mut printer)
     } else {
         return Err(LogError::NotFound(
             "VMCOREINFO has none of SYMBOL(prb), SYMBOL(log_next_idx) and SYMBOL(log_end): the kernel keeps no log or does not say where"
                 .into(),
         ));
+    };
+    match written {
+        Err(full @ LogError::Full) => printer.summary.note(&full.to_string()),
+        written => written?,
     }
-    let summary = printer.summary;
+    let mut summary = printer.summary;
+    (summary.panic_line, summary.panic_place) = printer.reason.into_line();
     if summary.records == 0 && summary.bytes == 0 && summary.cleared == 0 && !style.since_clear {
         return Err(LogError::NotFound(
             "no record of the log can be read".into(),
         ));
     }
     Ok(summary)
+}
+
+/// The arrays that the log lies in, as far as they are found: address and bytes.
+#[must_use]
+pub fn arrays(mem: &VirtMem<'_>, info: &VmcoreInfo) -> Vec<(VirtAddr, u64)> {
+    if info.symbol("prb").is_some() {
+        return ring::arrays(mem, info).unwrap_or_default();
+    }
+    keys::log_buf(mem, info).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Where records go: the output in the form asked for, and the counts.
 
+use super::reason::Reason;
 use super::record::Record;
-use super::{Form, LogError, Style, Summary};
+use super::{Form, LEAST_BOUND, LogError, MOST_BOUND, Style, Summary};
 use std::io::Write;
 
 pub(super) struct Printer<'a> {
@@ -9,6 +10,9 @@ pub(super) struct Printer<'a> {
     pub(super) summary: Summary,
     out: &'a mut dyn Write,
     line: Vec<u8>,
+    pub(super) reason: Reason,
+    /// Bytes that may still be written.
+    room: u64,
 }
 
 impl<'a> Printer<'a> {
@@ -18,72 +22,49 @@ impl<'a> Printer<'a> {
             summary: Summary::default(),
             out,
             line: Vec::with_capacity(1024),
+            reason: Reason::default(),
+            room: LEAST_BOUND,
         }
+    }
+
+    /// Bounds what is written by the size that the log's buffer is said to have: prefixes make lines longer, JSON much longer.
+    pub(super) fn bound_by(&mut self, buffer: u64) {
+        let longer = if self.style.form == Form::Json { 8 } else { 2 };
+        self.room = buffer.saturating_mul(longer).clamp(LEAST_BOUND, MOST_BOUND);
     }
 
     /// Writes one record.
     pub(super) fn record(&mut self, record: &Record<'_>) -> Result<(), LogError> {
-        note_panic(record.text, &mut self.summary);
         let callers = self.style.callers;
         match self.style.form {
             Form::Text => record.as_text(callers, &mut self.line),
             Form::Raw => record.as_raw(callers, &mut self.line),
             Form::Json => record.as_json(callers, &mut self.line),
         }
+        self.take_room(self.line.len())?;
         self.out.write_all(&self.line)?;
+        self.reason.record(record);
         self.summary.records += 1;
-        self.summary.bytes += self.line.len() as u64;
         Ok(())
     }
 
     /// Writes bytes as they are.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        self.take_room(bytes.len())?;
         self.out.write_all(bytes)?;
-        self.summary.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn take_room(&mut self, len: usize) -> Result<(), LogError> {
+        let len = len as u64;
+        self.room = self.room.checked_sub(len).ok_or(LogError::Full)?;
+        self.summary.bytes += len;
         Ok(())
     }
 
     /// Takes in a line that is written by [`Printer::bytes`].
-    pub(super) fn line_passed(&mut self, text: &[u8]) {
-        note_panic(text, &mut self.summary);
+    pub(super) fn line_passed(&mut self, record: &Record<'_>) {
+        self.reason.record(record);
         self.summary.records += 1;
-    }
-}
-
-/// Remembers the line that names the panic: what follows later is the dump of registers and stacks.
-pub(super) fn note_panic(text: &[u8], summary: &mut Summary) {
-    const MARKS: [&[u8]; 2] = [b"Kernel panic - not syncing", b"BUG: "];
-    let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
-    let strong = first.starts_with(MARKS[0]);
-    let known_panic = summary
-        .panic_line
-        .as_deref()
-        .is_some_and(|l| l.starts_with("Kernel panic"));
-    if strong || (first.starts_with(MARKS[1]) && !known_panic) {
-        summary.panic_line =
-            Some(String::from_utf8_lossy(&first[..first.len().min(512)]).into_owned());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_panic_line_is_the_panic_not_the_bug_before() {
-        let mut summary = Summary::default();
-        note_panic(
-            b"BUG: kernel NULL pointer dereference, address: 0",
-            &mut summary,
-        );
-        note_panic(
-            b"Kernel panic - not syncing: Fatal exception\nmore",
-            &mut summary,
-        );
-        note_panic(b"BUG: later", &mut summary);
-        assert_eq!(
-            summary.panic_line.as_deref(),
-            Some("Kernel panic - not syncing: Fatal exception")
-        );
     }
 }

@@ -12,9 +12,9 @@ use crate::kernel::virt::{VirtMem, Window};
 use crate::vmcore::VmcoreInfo;
 use std::cmp::Ordering;
 
-/// Rings larger than this are not believed: 2^26 records, 2^32 bytes of text.
+/// Rings larger than this are not believed: `log_buf_len=` takes at most 2^31 bytes, a record for each 32 of them.
 const MAX_COUNT_BITS: u32 = 26;
-const MAX_SIZE_BITS: u32 = 32;
+const MAX_SIZE_BITS: u32 = 31;
 /// Longest text of one record (`text_len` is 16 bits wide).
 const MAX_TEXT: usize = 65535;
 const WORD: u64 = 8;
@@ -86,6 +86,7 @@ pub(super) fn write(
     } else {
         0
     };
+    printer.bound_by(ring.size);
     let layout = &ring.layout;
     let mut views = Views {
         descs: Window::new(mem, ring.descs, ring.count * layout.desc_size),
@@ -110,6 +111,17 @@ pub(super) fn write(
     );
     let oldest = newest.wrapping_sub(ring.count - 1) & ID;
     ring.walk(oldest, newest, since, &mut views, printer)
+}
+
+/// Descriptors, infos and texts.
+pub(super) fn arrays(mem: &VirtMem<'_>, info: &VmcoreInfo) -> Option<Vec<(VirtAddr, u64)>> {
+    let ring = Ring::find(mem, info).ok()?;
+    let (descs, infos) = (ring.layout.desc_size, ring.layout.info_size);
+    Some(vec![
+        (ring.descs, ring.count * descs),
+        (ring.infos, ring.count * infos),
+        (ring.data, ring.size),
+    ])
 }
 
 /// The sequence number of the first record after the last `dmesg -c`.

@@ -54,6 +54,7 @@ pub(super) fn write(
     printer: &mut Printer<'_>,
 ) -> Result<(), LogError> {
     let log = Log::find(mem, info).map_err(LogError::NotFound)?;
+    printer.bound_by(log.len);
     let mut skipping = None;
     if printer.style.since_clear {
         let clear = keys::symbol(info, "clear_idx").and_then(|at| keys::read_u32(mem, at));
@@ -78,11 +79,11 @@ pub(super) fn write(
         }
         printer.record(record)
     };
-    log.walk(&mut window, &mut counts, &mut print)?;
+    let walked = log.walk(&mut window, &mut counts, &mut print);
     let summary = &mut printer.summary;
     (summary.cleared, summary.damaged) = (counts.cleared, counts.damaged);
     summary.notes = counts.notes;
-    Ok(())
+    walked
 }
 
 type Visit<'a> = dyn FnMut(u64, &Record<'_>, &mut Summary) -> Result<(), LogError> + 'a;

@@ -24,6 +24,7 @@ impl Capture<'_> {
         let name = &self.names.dmesg;
         if let Some(earlier) = earlier.filter(|_| self.dir.size(name).is_some()) {
             report.panic_line.clone_from(&earlier.panic_line);
+            report.panic_place.clone_from(&earlier.panic_place);
             report.files.clone_from(&earlier.files);
             return;
         }
@@ -69,6 +70,7 @@ impl Capture<'_> {
         say!("{beacon}");
         if !sealed {
             report.panic_line = panic;
+            report.panic_place = summary.panic_place;
         }
         pending.commit().map_err(|e| e.to_string())?;
         report.file(FileEntry::new(name, bytes, Some(crc32)));
