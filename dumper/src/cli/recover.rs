@@ -56,13 +56,7 @@ fn recover(node: &Path, dir: &Path, keep: bool) -> Done {
     let journal = Journal::read(&device, &header).map_err(|e| refused(&e))?;
     fs::create_dir_all(dir).map_err(|e| Failure::Failed(format!("{}: {e}", dir.display())))?;
     let failed = |e: TargetError| Failure::Failed(e.to_string());
-    let name = header.name.replace(['/', '\n'], "_");
-    let name = if name.trim_matches('.').is_empty() {
-        "dump"
-    } else {
-        &name
-    };
-    let place = DumpDir::create(&Mounted::at(dir), "/", name).map_err(failed)?;
+    let place = DumpDir::create(&Mounted::at(dir), "/", &harmless(&header.name)).map_err(failed)?;
     let at = dir.join(place.path().trim_start_matches('/'));
     let recovery = Recovery {
         device: &device,
@@ -80,6 +74,15 @@ fn recover(node: &Path, dir: &Path, keep: bool) -> Done {
         header.write(&device).map_err(|e| refused(&e))?;
     }
     tell(&at, &done)
+}
+
+/// The name that stands on the partition as that of one directory, without what a terminal would take for commands.
+fn harmless(name: &str) -> String {
+    let name = name.replace(|c: char| c == '/' || c.is_control(), "_");
+    if name.trim_matches('.').is_empty() {
+        return "dump".into();
+    }
+    name
 }
 
 /// Says what was recovered, and fails when something is missing.

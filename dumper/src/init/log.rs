@@ -40,9 +40,11 @@ pub(super) fn start() {
 /// Writes one line. Use [`say!`].
 pub(super) fn line(args: fmt::Arguments<'_>) {
     let Some(log) = LOG.get() else { return };
+    // Steps quote the dead kernel: its host name and the end of its log.
+    let said = Text::<512>::harmless(args);
     let (seconds, millis) = since_boot();
     if let Some(fd) = &log.console {
-        let text = Text::<510>::of(format_args!("[{seconds:3}.{millis:03}] baredump: {args}"));
+        let text = Text::<510>::of(format_args!("[{seconds:3}.{millis:03}] baredump: {said}"));
         log.to_console(
             fd.as_fd(),
             Text::<512>::of(format_args!("{text}\n"))
@@ -53,7 +55,7 @@ pub(super) fn line(args: fmt::Arguments<'_>) {
     if let Some(fd) = &log.kmsg {
         let _ = write(
             fd,
-            Text::<512>::of(format_args!("<7>baredump: {args}"))
+            Text::<512>::of(format_args!("<7>baredump: {said}"))
                 .as_str()
                 .as_bytes(),
         );
