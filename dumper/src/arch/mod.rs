@@ -90,6 +90,8 @@ pub trait Arch: Sync {
     fn elf_machine(&self) -> u16;
     /// A VMCOREINFO key that no other architecture has.
     fn own_key(&self) -> &'static str;
+    /// Where the stack pointer is in `struct elf_prstatus`.
+    fn stack_in_status(&self) -> u64;
     /// The sizes that its pages can have, the most probable first.
     fn page_sizes(&self) -> &'static [PageSize] {
         &[PageSize::K4]

@@ -41,6 +41,10 @@ impl Arch for X86_64 {
     fn own_key(&self) -> &'static str {
         "NUMBER(phys_base)"
     }
+    fn stack_in_status(&self) -> u64 {
+        // pr_reg, in it user_regs_struct.sp.
+        112 + 19 * 8
+    }
 
     fn section_size_bits(&self, _info: &VmcoreInfo, _page_size: PageSize) -> &'static [u32] {
         &[27]

@@ -54,12 +54,24 @@ impl DeadKernel {
 
     /// Learns what it can of the kernel whose memory `core` is.
     #[must_use]
-    pub fn understand(core: Vmcore, mmap: bool) -> Self {
-        let text = core.notes().vmcoreinfo.as_ref();
-        let info = VmcoreInfo::parse(text.map_or(&[], |(_, text)| text));
-        let mut core = core;
+    pub fn understand(mut core: Vmcore, mmap: bool) -> Self {
         let mut warnings = core.warnings().to_vec();
-        let info = whose(&mut core, info, &mut warnings);
+        let others = core.notes().other_infos.len();
+        // Of several notes the one of the kernel in the memory; where none is, the first again.
+        for _ in 0..=others {
+            if others == 0 || is_of(&core, &noted(&core)) {
+                break;
+            }
+            core.next_info();
+        }
+        if others != 0 {
+            warnings.push(
+                "the vmcore has several VMCOREINFO notes: the one that fits its memory is taken"
+                    .into(),
+            );
+        }
+        let said = noted(&core);
+        let info = whose(&mut core, said, &mut warnings);
         Self::learn(core, info, warnings, mmap)
     }
 
@@ -170,6 +182,18 @@ impl DeadKernel {
     #[must_use]
     pub fn utsname(&self) -> Option<&Utsname> {
         self.utsname.as_ref()
+    }
+
+    /// The stack pointers of the first CPUs at the crash.
+    pub(super) fn stacks(&self) -> impl Iterator<Item = VirtAddr> + '_ {
+        let statuses = self.core.notes().statuses.iter();
+        statuses.filter_map(|(at, size)| {
+            let offset = self.arch?.stack_in_status();
+            let mut pointer = [0; 8];
+            let read =
+                offset + 8 <= *size && self.core.read_notes(at + offset, &mut pointer).is_ok();
+            read.then(|| VirtAddr::new(u64::from_le_bytes(pointer)))
+        })
     }
 
     pub(super) fn phys_base(&self) -> u64 {
@@ -399,6 +423,12 @@ fn utsname_by(
     };
     let tables = arch.page_tables(&dead, &mut Vec::new()).ok()?;
     Utsname::read(&VirtMem::new(&mem, tables.as_ref()), info).ok()
+}
+
+/// The VMCOREINFO of the notes.
+fn noted(core: &Vmcore) -> VmcoreInfo {
+    let text = core.notes().vmcoreinfo.as_ref();
+    VmcoreInfo::parse(text.map_or(&[], |(_, text)| text))
 }
 
 fn said_page_size(info: &VmcoreInfo) -> Option<PageSize> {

@@ -1,6 +1,7 @@
 //! The pipeline: read → filter → compress → format → out.
 
 mod budget;
+mod canaries;
 mod copy;
 mod dead_kernel;
 mod elf;

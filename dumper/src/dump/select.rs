@@ -1,6 +1,6 @@
 //! Deciding which pages are kept, with as much of the level as the kernel can be understood for, in windows of pfns.
 
-use super::{DeadKernel, DumpError, Observer, Options};
+use super::{DeadKernel, DumpError, Observer, Options, canaries};
 use crate::addr::PageSize;
 use crate::filter::{self, Bitmap, DumpLevel, Lanes, Scan, Scanned};
 use crate::kernel::memmap::MemMap;
@@ -65,6 +65,7 @@ impl<'a> Selector<'a> {
             })
             .ok()
             .flatten();
+        let mut judging = judging;
         let end = judging.as_ref().and_then(|(_, map, _)| map.end);
         if let Some(end) = end.filter(|end| *end < max_mapnr) {
             warnings.push(format!(
@@ -79,6 +80,13 @@ impl<'a> Selector<'a> {
             left_out = Some(format!(
                 "memory from page {max_mapnr:#x} on is left out: its bitmaps do not fit"
             ));
+        }
+        let scanned = judging.as_ref().filter(|(_, _, rules)| rules.need_scan());
+        if let Some(pfn) = scanned.and_then(|j| canaries::dropped(kernel, j, reader, max_mapnr)) {
+            warnings.push(format!(
+                "all pages are kept: the struct pages are not to be trusted, by them page {pfn:#x} that the kernel itself needs would be dropped"
+            ));
+            judging = None;
         }
         let mut level = asked.zero_only();
         if let Some((_, map, rules)) = &judging {

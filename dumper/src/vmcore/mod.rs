@@ -274,6 +274,11 @@ impl Vmcore {
         &self.notes
     }
 
+    /// Takes another of several VMCOREINFO notes.
+    pub(crate) fn next_info(&mut self) {
+        self.notes.next_info();
+    }
+
     /// What was not believed, a sentence each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {

@@ -2,6 +2,8 @@
 //!
 //! Upstream: `kernel/vmcore_info.c`, `kernel/crash_core.c`, merged by `fs/proc/vmcore.c`. Names and descriptors are padded to 4 bytes.
 
+use super::VmcoreInfo;
+use crate::addr::PageSize;
 use std::io;
 
 /// The kernel limits VMCOREINFO to 4 or 8 KiB; what is beyond this is not read.
@@ -10,6 +12,9 @@ const MAX_VMCOREINFO: u64 = 256 << 10;
 const MAX_NOTES: u32 = 1 << 18;
 const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
+/// Register notes and VMCOREINFO notes whose places are kept.
+const MOST_STATUSES: usize = 64;
+const MOST_INFOS: usize = 4;
 
 /// Fills a buffer from the note segment, at an offset within it.
 pub type ReadNotes<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<()>;
@@ -23,8 +28,12 @@ pub struct Notes {
     pub cpus: u32,
     /// There is an NT_PRPSINFO note: the core of a process, or `/proc/kcore`.
     pub is_process: bool,
-    /// VMCOREINFO text: offset within the note segment, bytes.
+    /// Where the registers of the first CPUs are within the note segment, and how many bytes.
+    pub statuses: Vec<(u64, u64)>,
+    /// VMCOREINFO text: offset within the note segment, bytes. Of several the one that looks most like one.
     pub vmcoreinfo: Option<(u64, Vec<u8>)>,
+    /// The others.
+    pub other_infos: Vec<(u64, Vec<u8>)>,
 }
 
 impl Notes {
@@ -37,7 +46,7 @@ impl Notes {
             size,
             ..Self::default()
         };
-        let mut at = 0u64;
+        let (mut at, mut infos) = (0u64, Vec::new());
         for _ in 0..MAX_NOTES {
             let mut head = [0; 12];
             if size.saturating_sub(at) < 12 || read(at, &mut head).is_err() {
@@ -63,20 +72,48 @@ impl Notes {
             }
             if &name[..name_len] == b"CORE\0" && kind == NT_PRSTATUS {
                 notes.cpus += 1;
+                if notes.statuses.len() < MOST_STATUSES {
+                    notes.statuses.push((desc_at, desc_size));
+                }
             } else if &name[..name_len] == b"CORE\0" && kind == NT_PRPSINFO {
                 notes.is_process = true;
-            } else if &name[..name_len] == b"VMCOREINFO\0"
-                && kind == 0
-                && notes.vmcoreinfo.is_none()
+            } else if &name[..name_len] == b"VMCOREINFO\0" && kind == 0 && infos.len() < MOST_INFOS
             {
                 let mut text = vec![0; usize::try_from(desc_size.min(MAX_VMCOREINFO)).unwrap_or(0)];
                 read(desc_at, &mut text)?;
-                notes.vmcoreinfo = Some((desc_at, text));
+                infos.push((desc_at, text));
             }
             at = next;
         }
+        // The sort is stable: of equal ones the first counts.
+        infos.sort_by_key(|(_, text)| std::cmp::Reverse(merit(text)));
+        let mut infos = infos.into_iter();
+        notes.vmcoreinfo = infos.next();
+        notes.other_infos = infos.collect();
         Ok(notes)
     }
+
+    /// Takes the first of the other VMCOREINFO texts in the place of the one that is held.
+    pub(super) fn next_info(&mut self) {
+        if !self.other_infos.is_empty() {
+            let next = self.other_infos.remove(0);
+            let held = self.vmcoreinfo.replace(next);
+            self.other_infos.extend(held);
+        }
+    }
+}
+
+/// How much a text is like VMCOREINFO: release, page size, symbols.
+fn merit(text: &[u8]) -> usize {
+    let info = VmcoreInfo::parse(text);
+    let release = info
+        .text("OSRELEASE")
+        .is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()));
+    let page = info.text("PAGESIZE").and_then(|p| p.parse().ok());
+    usize::from(release)
+        + usize::from(page.and_then(PageSize::new).is_some())
+        + usize::from(info.symbol("init_uts_ns").is_some())
+        + usize::from(info.symbol("_stext").is_some())
 }
 
 /// A VMCOREINFO note, and where in it the text begins.
@@ -132,6 +169,19 @@ mod tests {
             notes.vmcoreinfo,
             Some((at + 24, b"OSRELEASE=6.1\n".to_vec()))
         );
+    }
+
+    #[test]
+    fn of_two_vmcoreinfos_the_one_that_is_one() {
+        let mut bytes = note(b"VMCOREINFO\0", 0, b"\xff\x01random\n=\0\n");
+        bytes.extend(note(b"VMCOREINFO\0", 0, b"OSRELEASE=6.1\nPAGESIZE=4096\n"));
+        bytes.extend(note(b"VMCOREINFO\0", 0, b"OSRELEASE=6.1\nPAGESIZE=0\n"));
+        let mut notes = walk(&bytes);
+        let first = notes.vmcoreinfo.clone().unwrap();
+        assert_eq!(first.1, b"OSRELEASE=6.1\nPAGESIZE=4096\n");
+        (0..3).for_each(|_| notes.next_info());
+        assert_eq!(notes.vmcoreinfo, Some(first));
+        assert_eq!(notes.other_infos.len(), 2);
     }
 
     #[test]

@@ -16,3 +16,5 @@ mod log_that_lies;
 mod many_parts;
 mod not_a_vmcore;
 mod split_dump;
+mod struct_pages_that_lie;
+mod two_vmcoreinfos;

@@ -31,6 +31,10 @@ impl Arch for Aarch64 {
     fn own_key(&self) -> &'static str {
         "NUMBER(kimage_voffset)"
     }
+    fn stack_in_status(&self) -> u64 {
+        // pr_reg, in it user_pt_regs.sp.
+        112 + 31 * 8
+    }
 
     fn page_sizes(&self) -> &'static [PageSize] {
         &[PageSize::K4, PageSize::K16, PageSize::K64]
