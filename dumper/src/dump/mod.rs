@@ -4,6 +4,7 @@ mod budget;
 mod canaries;
 mod copy;
 mod dead_kernel;
+mod dmesg;
 mod elf;
 mod open;
 mod others;

@@ -88,6 +88,14 @@ impl<'a> Selector<'a> {
             ));
             judging = None;
         }
+        let added = kernel.added(reader);
+        if added != 0 {
+            left_out = Some(format!(
+                "{} MiB of memory are missing: they were added after the capture kernel was armed; arm it again whenever memory is added",
+                added >> 20
+            ));
+            warnings.extend(left_out.clone());
+        }
         let mut level = asked.zero_only();
         if let Some((_, map, rules)) = &judging {
             level = rules.level();

@@ -5,7 +5,7 @@
 
 use super::VmcoreError;
 use super::extents::{Extents, Segment};
-use super::table::{self, Table};
+use super::table::{self, MAX_PHDRS, Table};
 use crate::addr::PhysAddr;
 use crate::format::In;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -97,7 +97,13 @@ impl Layout {
             layout.warn("the ELF file is marked incomplete".into());
         }
         let mut seen_load = false;
-        for index in 0..count {
+        if count > MAX_PHDRS {
+            layout.truncated = true;
+            layout.warn(format!(
+                "of {count} program headers only the first {MAX_PHDRS} are read"
+            ));
+        }
+        for index in 0..count.min(MAX_PHDRS) {
             let at = start.checked_add(u64::from(index) * size_of::<Phdr>() as u64);
             let mut phdr = Phdr::new_zeroed();
             if at.is_none_or(|at| file.read_at(at, phdr.as_mut_bytes()).is_err()) {
@@ -275,6 +281,29 @@ mod tests {
         assert_eq!(layout.segments.len(), 1);
         assert_eq!(layout.segments[0].file_size, 0x1800);
         assert_eq!(layout.segments[0].mem_size, 0x1800);
+    }
+
+    #[test]
+    fn of_absurdly_many_segments_the_first_are_read() {
+        let count = MAX_PHDRS as usize + 100;
+        let mut header = Ehdr::read_from_prefix(&file(&[], 64)).unwrap().0;
+        // The real number is sh_info of a section header behind the table.
+        (header.phnum, header.shoff) = (0xffff.into(), (64 + 56 * count as u64).into());
+        let mut bytes = header.as_bytes().to_vec();
+        for index in 0..count as u64 {
+            bytes.extend(load(index << 13, 0, 0x1000).as_bytes());
+        }
+        bytes.extend([0; 44]);
+        bytes.extend(u32::try_from(count).unwrap().to_le_bytes());
+        bytes.extend([0; 16]);
+        let layout = Layout::read(&bytes).unwrap();
+        assert_eq!(layout.segments.len(), MAX_PHDRS as usize);
+        assert!(layout.truncated);
+        assert!(
+            layout.warnings[0].contains("only the first"),
+            "{:?}",
+            layout.warnings
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! The kernel cuts a line at 79 bytes and the whole text at 4 KiB (8 KiB in the newest), so the last keys may be missing.
 
 /// The parsed text. A key that is missing or malformed is `None`, never 0. Of equal keys the first counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct VmcoreInfo {
     entries: Vec<(String, String)>,
 }
@@ -95,6 +95,14 @@ impl VmcoreInfo {
         if let Err(at) = self.entries.binary_search_by(|(k, _)| k.as_str().cmp(key)) {
             self.entries.insert(at, (key.to_owned(), value.to_owned()));
         }
+    }
+
+    /// The same without some keys.
+    #[must_use]
+    pub fn without(&self, gone: impl Fn(&str) -> bool) -> Self {
+        let mut info = self.clone();
+        info.entries.retain(|(key, _)| !gone(key));
+        info
     }
 
     /// Number of keys.

@@ -422,6 +422,8 @@ impl FakeKernel {
             text_ring: a.text_ring(self.generation),
         };
         memory.write_u64(a.image(a.prb), a.ring);
+        memory.write_u64(a.image(a.text + 0x2_8080), a.direct(text));
+        memory.write_u64(a.image(a.text + 0x2_8088), printk::TEXT);
         memory.zero(a.image(a.text + 0x2_1800), 24);
         printk::write(
             memory,

@@ -9,11 +9,13 @@
 
 mod command_lines;
 mod damaged_elf_header;
+mod damaged_way_to_the_log;
 mod dump_in_parts;
 mod dumped;
 mod hypervisor_dump;
 mod log_that_lies;
 mod many_parts;
+mod memory_added_after_arming;
 mod not_a_vmcore;
 mod split_dump;
 mod struct_pages_that_lie;

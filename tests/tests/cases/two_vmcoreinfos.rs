@@ -30,7 +30,7 @@ fn with_note_before(text: &[u8]) {
 
 #[test]
 fn the_first_is_random() {
-    let random: Vec<u8> = (0..512_u32).map(|i| (i * i >> 3) as u8 ^ 0x5a).collect();
+    let random: Vec<u8> = (0..=255).map(|i: u8| i.wrapping_mul(i) ^ 0x5a).collect();
     with_note_before(&random);
 }
 

@@ -3,6 +3,10 @@
 //! Upstream: `mm/sparse.c`, `include/linux/mmzone.h`. VMCOREINFO's `SYMBOL(mem_section)` is the address of the root array (with
 //! SPARSEMEM_EXTREME an array of pointers, else the sections themselves). Holds for: Linux 4.15 and later.
 
+mod added;
+
+pub use added::added;
+
 use super::Basics;
 use super::virt::VirtMem;
 use crate::addr::{PhysAddr, VirtAddr};

@@ -7,6 +7,7 @@
 //! Nothing is read but PAGESIZE, the keys of the page tables and those of the log; records are read in blocks, never the whole log.
 
 mod byte_ring;
+mod carve;
 mod keys;
 mod printer;
 mod reason;
@@ -132,7 +133,7 @@ pub fn write(
     out: &mut dyn Write,
 ) -> Result<Summary, LogError> {
     let mut printer = Printer::new(style, out);
-    let written = if info.symbol("prb").is_some() {
+    let written = if ring::symbol(info).is_some() {
         ring::write(mem, info, &mut printer)
     } else if info.symbol("log_next_idx").is_some() {
         variable::write(mem, info, &mut printer)
@@ -148,8 +149,7 @@ pub fn write(
         Err(full @ LogError::Full) => printer.summary.note(&full.to_string()),
         written => written?,
     }
-    let mut summary = printer.summary;
-    (summary.panic_line, summary.panic_place) = printer.reason.into_line();
+    let summary = printer.into_summary();
     if summary.records == 0 && summary.bytes == 0 && summary.cleared == 0 && !style.since_clear {
         return Err(LogError::NotFound(
             "no record of the log can be read".into(),
@@ -158,10 +158,33 @@ pub fn write(
     Ok(summary)
 }
 
+/// Whether a key of VMCOREINFO is one of the log since 5.10, but for its buffer.
+#[must_use]
+pub fn is_key(key: &str) -> bool {
+    let name = key.split_once('(').map_or("", |(_, name)| name);
+    let ours = ["prb", "printk_", "dev_printk_info", "atomic_long_t"];
+    ours.iter().any(|ours| name.starts_with(ours))
+}
+
+/// Writes the text of the log without what describes it: the last resort.
+///
+/// # Errors
+/// When there is no text where `log_buf` leads to, or `out` fails.
+pub fn carve(
+    mem: &VirtMem<'_>,
+    info: &VmcoreInfo,
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<Summary, LogError> {
+    let mut printer = Printer::new(style, out);
+    carve::write(mem, info, &mut printer)?;
+    Ok(printer.into_summary())
+}
+
 /// The arrays that the log lies in, as far as they are found: address and bytes.
 #[must_use]
 pub fn arrays(mem: &VirtMem<'_>, info: &VmcoreInfo) -> Vec<(VirtAddr, u64)> {
-    if info.symbol("prb").is_some() {
+    if ring::symbol(info).is_some() {
         return ring::arrays(mem, info).unwrap_or_default();
     }
     keys::log_buf(mem, info).into_iter().collect()

@@ -27,6 +27,12 @@ impl<'a> Printer<'a> {
         }
     }
 
+    pub(super) fn into_summary(self) -> Summary {
+        let mut summary = self.summary;
+        (summary.panic_line, summary.panic_place) = self.reason.into_line();
+        summary
+    }
+
     /// Bounds what is written by the size that the log's buffer is said to have: prefixes make lines longer, JSON much longer.
     pub(super) fn bound_by(&mut self, buffer: u64) {
         let longer = if self.style.form == Form::Json { 8 } else { 2 };

@@ -18,6 +18,8 @@ const MAX_SIZE_BITS: u32 = 31;
 /// Longest text of one record (`text_len` is 16 bits wide).
 const MAX_TEXT: usize = 65535;
 const WORD: u64 = 8;
+/// A block is larger than its text by the padding, a line feed and a prefix that were cut off, and a NUL.
+const SLACK: u64 = 16;
 /// Data-less blocks: bit 0 set in both positions; 3 is an empty line, 1 a record whose text was lost.
 const EMPTY_LINE: u64 = 3;
 /// The state of a descriptor is in the two upper bits, its id in the others.
@@ -113,6 +115,14 @@ pub(super) fn write(
     ring.walk(oldest, newest, since, &mut views, printer)
 }
 
+/// Where the ring is, or the pointer to it.
+pub(super) fn symbol(info: &VmcoreInfo) -> Option<(VirtAddr, bool)> {
+    let at = |name| info.symbol(name).map(VirtAddr::new);
+    let pointer = at("prb").map(|at| (at, true));
+    // The ring that the kernel boots with, and keeps when no other size is asked for.
+    pointer.or_else(|| Some((at("printk_rb_static")?, false)))
+}
+
 /// Descriptors, infos and texts.
 pub(super) fn arrays(mem: &VirtMem<'_>, info: &VmcoreInfo) -> Option<Vec<(VirtAddr, u64)>> {
     let ring = Ring::find(mem, info).ok()?;
@@ -141,7 +151,13 @@ impl Ring {
         let offset = |name: &str| keys::offset(info, name);
         let at = |base: VirtAddr, by: u64| VirtAddr::new(base.raw().wrapping_add(by));
         let counter = info.offset("atomic_long_t.counter").unwrap_or(0) as u64;
-        let prb = VirtAddr::new(keys::read_u64(mem, keys::symbol(info, "prb")?)?);
+        let (at_symbol, is_pointer) =
+            symbol(info).ok_or("VMCOREINFO lacks SYMBOL(prb)".to_owned())?;
+        let prb = if is_pointer {
+            VirtAddr::new(keys::read_u64(mem, at_symbol)?)
+        } else {
+            at_symbol
+        };
         let desc_ring = at(prb, offset("printk_ringbuffer.desc_ring")?);
         let data_ring = at(prb, offset("printk_ringbuffer.text_data_ring")?);
         let word = |base, name: &str, more: u64| -> Result<u64, String> {
@@ -281,6 +297,9 @@ impl Ring {
         let (at, room) = self.block(begin, next)?;
         if views.texts.read_u64(at - WORD).ok()? != id {
             // The text is shown all the same; it may be another record's.
+            summary.damaged += 1;
+        } else if room > u64::from(len) + SLACK {
+            // Or only a part of it.
             summary.damaged += 1;
         }
         let len = usize::from(len).min(usize::try_from(room).unwrap_or(MAX_TEXT));
