@@ -19,6 +19,8 @@ const MOST: usize = 2048;
 const TEXT: u64 = 1 << 20;
 /// Pages of one array.
 const OF_ARRAY: u64 = 64;
+/// So many poisoned pages of an area are believed: memory fails under the kernel too, and such a page must not be read.
+const FEW: u64 = 8;
 /// Pages that are judged around each: what begins further away is not seen here.
 const AREA: u64 = 1 << 15;
 
@@ -46,8 +48,11 @@ pub(super) fn dropped(
         here.retain(|pfn| kept.get(*pfn));
         let mut scan = Scan::new(kernel.core(), virt, map, rules, page);
         scan.window(start..end, &mut kept, &mut |_| ());
-        if let Some(gone) = here.iter().find(|pfn| !kept.get(**pfn)) {
-            return Some(*gone);
+        let poisoned = scan.scanned().dropped.hwpoison;
+        let spared = if poisoned > FEW { 0 } else { poisoned };
+        let mut gone = here.iter().filter(|pfn| !kept.get(**pfn));
+        if let Some(pfn) = gone.nth(usize::try_from(spared).unwrap_or(0)) {
+            return Some(*pfn);
         }
     }
     None

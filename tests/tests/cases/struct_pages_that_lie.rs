@@ -95,3 +95,14 @@ fn one_that_lies_costs_only_its_page() {
         vmcore.existing().len() as u64 - 1
     );
 }
+
+#[test]
+fn the_kernel_may_have_a_poisoned_page() {
+    // The second page of its text.
+    let vmcore = FakeKernel::new(Generation::V6_1)
+        .page(0x201, Kind::HwPoison)
+        .build();
+    let dumped = dump(&[&vmcore.elf], 31).unwrap();
+    assert_eq!(dumped.summary.pages.dropped.hwpoison, 1);
+    assert_eq!(dumped.summary.level.bits(), 31);
+}
