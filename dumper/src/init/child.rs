@@ -5,14 +5,12 @@ use super::log::console;
 use super::protocol::{Line, Lines, parse};
 use super::text::Text;
 use crate::procfs;
-use crate::sys::process::{Child, spawn_self};
+use crate::sys::process::{Child, Exit, reap, spawn_self};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2, read, write};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +20,9 @@ use std::time::{Duration, Instant};
 const TICK_MS: u8 = 200;
 /// How long a killed child may take to go.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// How often a step is started that the kernel has no memory for, and the time between: what was killed may just be giving it back.
+const STARTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A step to start.
 pub(super) struct Order<'a> {
@@ -64,7 +65,14 @@ pub(super) fn run(
 ) -> Ran {
     let start = Instant::now();
     let oom_kills = procfs::oom_kills();
-    let (ended, reason) = match Running::start(order) {
+    let started = patiently(
+        || Running::start(order),
+        || {
+            listener.tick();
+            std::thread::sleep(PAUSE);
+        },
+    );
+    let (ended, reason) = match started {
         Err(errno) => (
             Ended::Failed,
             Text::of(format_args!("cannot start the step: {}", errno.desc())),
@@ -81,9 +89,23 @@ pub(super) fn run(
     }
 }
 
+/// Starts again, for a while, what failed for want of memory or of room for processes.
+pub(super) fn patiently<T>(
+    mut start: impl FnMut() -> Result<T, Errno>,
+    mut pause: impl FnMut(),
+) -> Result<T, Errno> {
+    for _ in 1..STARTS {
+        match start() {
+            Err(Errno::ENOMEM | Errno::EAGAIN) => pause(),
+            other => return other,
+        }
+    }
+    start()
+}
+
 /// The end of the watch.
 enum Verdict {
-    Status(WaitStatus),
+    Status(Exit),
     /// Killed for this.
     Late(Text<96>),
     /// Killed for this, and still there.
@@ -91,9 +113,9 @@ enum Verdict {
 }
 
 /// A child that ended by itself just before it was killed has done its work.
-fn verdict(status: WaitStatus, killed: Option<Text<96>>) -> Verdict {
+fn verdict(status: Exit, killed: Option<Text<96>>) -> Verdict {
     match (status, killed) {
-        (WaitStatus::Signaled(_, Signal::SIGKILL, _), Some(why)) => Verdict::Late(why),
+        (Exit::Signal(signal), Some(why)) if signal == Signal::SIGKILL as i32 => Verdict::Late(why),
         _ => Verdict::Status(status),
     }
 }
@@ -104,7 +126,7 @@ struct Running {
     lines: Lines,
     note: Text<200>,
     progressed: Instant,
-    status: Option<WaitStatus>,
+    status: Option<Exit>,
 }
 
 impl Running {
@@ -212,11 +234,9 @@ impl Running {
 
     /// Reaps everything that has ended: PID 1 inherits orphans.
     fn reap(&mut self) {
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            match status.pid() {
-                None => return,
-                Some(pid) if pid == self.pid => self.status = Some(status),
-                Some(_) => {}
+        while let Some((pid, exit)) = reap(None) {
+            if pid == self.pid {
+                self.status = Some(exit);
             }
         }
     }
@@ -226,21 +246,26 @@ impl Running {
         match verdict {
             Verdict::Late(why) => (Ended::Hung, Text::of(format_args!("{why}, killed"))),
             Verdict::Immortal(why) => (
-                Ended::Hung,
+                Ended::Immortal,
                 Text::of(format_args!(
                     "{why}, could not be killed and is left behind"
                 )),
             ),
-            Verdict::Status(WaitStatus::Exited(_, 0)) => (Ended::Ok, Text::new()),
-            Verdict::Status(WaitStatus::Exited(_, 3)) => (Ended::Partial, note.clone()),
-            Verdict::Status(WaitStatus::Exited(_, 1)) if !note.as_str().is_empty() => {
+            Verdict::Status(Exit::Code(0)) => (Ended::Ok, Text::new()),
+            Verdict::Status(Exit::Code(3)) => (Ended::Partial, note.clone()),
+            Verdict::Status(Exit::Code(1)) if !note.as_str().is_empty() => {
                 (Ended::Failed, note.clone())
             }
-            Verdict::Status(WaitStatus::Exited(_, code)) => {
+            Verdict::Status(Exit::Code(code)) => {
                 (Ended::Failed, Text::of(format_args!("exit code {code}")))
             }
-            Verdict::Status(WaitStatus::Signaled(_, signal, _)) => {
-                let oom = signal == Signal::SIGKILL && procfs::oom_kills() > oom_kills;
+            Verdict::Status(Exit::Signal(number)) => {
+                let named = Signal::try_from(number);
+                let signal = match named {
+                    Ok(signal) => Text::<24>::of(format_args!("{signal}")),
+                    Err(_) => Text::of(format_args!("signal {number}")),
+                };
+                let oom = named == Ok(Signal::SIGKILL) && procfs::oom_kills() > oom_kills;
                 let cause = if oom { " (out of memory)" } else { "" };
                 let panic = note
                     .as_str()
@@ -252,10 +277,6 @@ impl Running {
                     Text::of(format_args!("killed by {signal}{cause}{colon}{panic}")),
                 )
             }
-            Verdict::Status(_) => (
-                Ended::Failed,
-                Text::of(format_args!("ended in an unknown way")),
-            ),
         }
     }
 }
@@ -284,17 +305,12 @@ fn blocking(fd: &OwnedFd) -> Result<(), Errno> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }
 
-/// Standard input: a pipe that already holds `text` (far less than a pipe's room), or nothing.
+/// Standard input: a pipe that already holds `text` (far less than a pipe's room), and nobody writes to. It needs no device.
 fn input(text: &str) -> Result<OwnedFd, Errno> {
-    if text.is_empty() {
-        return open(
-            "/dev/null",
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        );
-    }
     let (out, into) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    write(&into, text.as_bytes())?;
+    if !text.is_empty() {
+        write(&into, text.as_bytes())?;
+    }
     Ok(out)
 }
 
@@ -341,11 +357,10 @@ mod tests {
 
     #[test]
     fn a_child_that_ended_before_the_kill_is_not_late() {
-        let pid = Pid::from_raw(99999);
         let late = || Some(Text::of(format_args!("not done after 1 s")));
-        let done = WaitStatus::Exited(pid, 0);
+        let done = Exit::Code(0);
         assert!(matches!(verdict(done, late()), Verdict::Status(s) if s == done));
-        let killed = WaitStatus::Signaled(pid, Signal::SIGKILL, false);
+        let killed = Exit::Signal(Signal::SIGKILL as i32);
         assert!(matches!(verdict(killed, late()), Verdict::Late(_)));
         assert!(matches!(verdict(killed, None), Verdict::Status(_)));
     }
@@ -366,24 +381,21 @@ mod tests {
             let (ended, reason) = r.judge(Verdict::Status(status), u64::MAX);
             (ended, reason.as_str().to_owned())
         };
+        assert_eq!(judge(&running, Exit::Code(0)), (Ended::Ok, String::new()));
         assert_eq!(
-            judge(&running, WaitStatus::Exited(pid, 0)),
-            (Ended::Ok, String::new())
-        );
-        assert_eq!(
-            judge(&running, WaitStatus::Exited(pid, 127)),
+            judge(&running, Exit::Code(127)),
             (Ended::Failed, "exit code 127".into())
         );
         running.note.set("disk full");
         assert_eq!(
-            judge(&running, WaitStatus::Exited(pid, 3)),
+            judge(&running, Exit::Code(3)),
             (Ended::Partial, "disk full".into())
         );
         assert_eq!(
-            judge(&running, WaitStatus::Exited(pid, 1)),
+            judge(&running, Exit::Code(1)),
             (Ended::Failed, "disk full".into())
         );
-        let killed = WaitStatus::Signaled(pid, Signal::SIGSEGV, false);
+        let killed = Exit::Signal(Signal::SIGSEGV as i32);
         assert_eq!(
             judge(&running, killed),
             (Ended::Died, "killed by SIGSEGV".into())
@@ -393,5 +405,35 @@ mod tests {
             judge(&running, killed),
             (Ended::Died, "killed by SIGSEGV: panic: x".into())
         );
+        running.note.set("");
+        assert_eq!(
+            judge(&running, Exit::Signal(34)),
+            (Ended::Died, "killed by signal 34".into())
+        );
+        let verdict = Verdict::Immortal(Text::of(format_args!("no progress for 9 s")));
+        assert_eq!(running.judge(verdict, u64::MAX).0, Ended::Immortal);
+    }
+
+    #[test]
+    fn want_of_memory_is_waited_out_and_other_errors_are_not() {
+        let starts = |errno, enough| {
+            let (mut tried, mut pauses) = (0, 0);
+            let start = || {
+                tried += 1;
+                if tried >= enough {
+                    Ok(tried)
+                } else {
+                    Err(errno)
+                }
+            };
+            let ended = patiently(start, || pauses += 1);
+            (ended, pauses)
+        };
+        assert_eq!(starts(Errno::ENOMEM, 3), (Ok(3), 2));
+        assert_eq!(
+            starts(Errno::EAGAIN, u32::MAX),
+            (Err(Errno::EAGAIN), STARTS - 1)
+        );
+        assert_eq!(starts(Errno::EMFILE, 2), (Err(Errno::EMFILE), 0));
     }
 }

@@ -78,6 +78,8 @@ pub(super) enum Ended {
     Died,
     /// Over its deadline or without progress, and killed for it.
     Hung,
+    /// The same, but it could not be killed: it waits in the kernel for a device that does not answer.
+    Immortal,
 }
 
 impl Ended {
@@ -88,13 +90,13 @@ impl Ended {
             Self::Partial => "partial",
             Self::Failed => "failed",
             Self::Died => "died",
-            Self::Hung => "hung",
+            Self::Hung | Self::Immortal => "hung",
         }
     }
 
     /// Whether it did not end by itself.
     pub(super) const fn violent(self) -> bool {
-        matches!(self, Self::Died | Self::Hung)
+        matches!(self, Self::Died | Self::Hung | Self::Immortal)
     }
 }
 
@@ -137,6 +139,17 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
             },
         },
         Step::Network(target) | Step::Mount(target) => reach(target.saturating_add(1), state),
+        // Whatever touches the same device would wait beside it.
+        Step::Capture { target, .. } if ended == Ended::Immortal => {
+            if target < state.targets || state.best == Status::Complete {
+                leave(target, state)
+            } else {
+                Step::Report {
+                    target,
+                    again: false,
+                }
+            }
+        }
         Step::Capture {
             target,
             how: How::Whole,
@@ -157,8 +170,7 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
             target,
             again: true,
         },
-        Step::Report { .. } if state.best == Status::Complete && !state.log_to_all => Step::Finish,
-        Step::Report { target, .. } => reach(target.saturating_add(1), state),
+        Step::Report { target, .. } => leave(target, state),
         Step::Tail => Step::Finish,
         Step::Finish => return None,
     };
@@ -170,6 +182,15 @@ pub(super) fn next(step: Step, ended: Ended, state: State) -> Option<Step> {
 fn end(state: State) -> Step {
     let nothing = state.best < Status::Partial && !state.over;
     if nothing { Step::Tail } else { Step::Finish }
+}
+
+/// What comes after a target.
+fn leave(target: u8, state: State) -> Step {
+    if state.best == Status::Complete && !state.log_to_all {
+        Step::Finish
+    } else {
+        reach(target.saturating_add(1), state)
+    }
 }
 
 fn reach(target: u8, state: State) -> Step {

@@ -19,22 +19,25 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 struct Log {
-    console: Option<OwnedFd>,
+    console: OnceLock<OwnedFd>,
     kmsg: Option<OwnedFd>,
     dead: AtomicBool,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Opens console and kernel log; what cannot be opened stays silent.
+/// Opens console and kernel log; what cannot be opened stays silent. A console may come later, with a module: it is looked for again.
 pub(super) fn start() {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let opened = |path: &str| open(path, flags, Mode::empty()).ok();
     LOG.get_or_init(|| Log {
-        console: opened("/dev/console"),
+        console: OnceLock::new(),
         kmsg: opened("/dev/kmsg"),
         dead: AtomicBool::new(false),
     });
+}
+
+fn opened(path: &str) -> Option<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).ok()
 }
 
 /// Writes one line. Use [`say!`].
@@ -43,10 +46,10 @@ pub(super) fn line(args: fmt::Arguments<'_>) {
     // Steps quote the dead kernel: its host name and the end of its log.
     let said = Text::<512>::harmless(args);
     let (seconds, millis) = since_boot();
-    if let Some(fd) = &log.console {
+    if let Some(fd) = console() {
         let text = Text::<510>::of(format_args!("[{seconds:3}.{millis:03}] baredump: {said}"));
         log.to_console(
-            fd.as_fd(),
+            fd,
             Text::<512>::of(format_args!("{text}\n"))
                 .as_str()
                 .as_bytes(),
@@ -70,9 +73,11 @@ pub(super) use say;
 
 /// The console, if it could be opened; it never blocks.
 pub(super) fn console() -> Option<BorrowedFd<'static>> {
-    LOG.get()
-        .and_then(|log| log.console.as_ref())
-        .map(AsFd::as_fd)
+    let log = LOG.get()?;
+    if log.console.get().is_none() {
+        let _ = log.console.set(opened("/dev/console")?);
+    }
+    log.console.get().map(AsFd::as_fd)
 }
 
 /// Waits until the console has sent what it has taken, for a bounded time.
@@ -125,7 +130,7 @@ mod tests {
     fn a_dead_console_costs_one_wait() {
         let (_unread, console) = pipe2(OFlag::O_NONBLOCK).unwrap();
         let log = Log {
-            console: None,
+            console: OnceLock::new(),
             kmsg: None,
             dead: AtomicBool::new(false),
         };

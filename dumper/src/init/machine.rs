@@ -42,7 +42,7 @@ fn mount_fs(fs: &str, at: &str, data: &str) -> Result<(), Errno> {
 }
 
 /// Settings for a machine that does nothing but write a dump: little dirty page cache, every line of ours in the kernel log, and
-/// a restart when this kernel panics too.
+/// a restart when this kernel panics too, or when PID 1 ends.
 pub(super) fn settle() {
     set("/proc/sys/vm/dirty_bytes", "16777216");
     set("/proc/sys/vm/dirty_background_bytes", "4194304");
@@ -50,7 +50,7 @@ pub(super) fn settle() {
     set("/proc/sys/kernel/printk_devkmsg", "on");
     let mut text = [0; 16];
     if read_into("/proc/sys/kernel/panic", &mut text).is_some_and(|t| t.trim() == "0") {
-        set("/proc/sys/kernel/panic", "10");
+        set("/proc/sys/kernel/panic", "1");
     }
     let _ = set_cad_enabled(false);
     let _ = SigSet::all().thread_block();
@@ -86,7 +86,7 @@ const REBOOT_PATIENCE: Duration = Duration::from_secs(15);
 /// How long a sysrq key may take: `o` also asks the drivers.
 const SYSRQ_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The end. Never returns, whatever the machine says.
+/// The end: when nothing else works, that of PID 1.
 pub(super) fn final_action(action: FinalAction) -> ! {
     say!("final action: {}", action.name());
     drain(Duration::from_millis(500));
@@ -97,13 +97,18 @@ pub(super) fn final_action(action: FinalAction) -> ! {
     };
     if action != FinalAction::Halt {
         // reboot(2) asks every driver to shut down, and a driver can hang.
-        let _ = crate::sys::process::fork_with(|| {
+        let after = || {
             std::thread::sleep(REBOOT_PATIENCE);
             for key in last_resort(action) {
                 press(key);
             }
             0
-        });
+        };
+        // Without memory for it a watchdog is left, which nobody feeds any more.
+        let _ = super::child::patiently(
+            || crate::sys::process::fork_with(after),
+            || std::thread::sleep(Duration::from_millis(100)),
+        );
     }
     let Err(errno) = reboot(mode);
     say!(
@@ -112,11 +117,11 @@ pub(super) fn final_action(action: FinalAction) -> ! {
         errno.desc()
     );
     drain(Duration::from_millis(500));
-    loop {
-        for key in last_resort(action) {
-            press(key);
-        }
+    for key in last_resort(action) {
+        press(key);
     }
+    // Nothing else is left: the end of PID 1 is a panic, and that restarts the machine.
+    std::process::abort()
 }
 
 /// The sysrq keys that end the machine without reboot(2), in order: one that is to be off is only restarted when that fails.

@@ -14,6 +14,7 @@ mod protocol;
 mod steps;
 mod supervisor;
 mod text;
+mod watchdog;
 
 use crate::config::words;
 use std::ffi::OsString;

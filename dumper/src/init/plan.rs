@@ -1,7 +1,7 @@
 //! What PID 1 needs to know of the configuration, in fixed memory.
 
 use super::child::Limits;
-use super::ladder::Step;
+use super::ladder::{How, Step};
 use crate::config::{FinalAction, words};
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use std::time::Duration;
 const RESERVE: Duration = Duration::from_secs(15);
 /// The most that any step gets without a time of its own.
 const SHORT: Duration = Duration::from_secs(20);
+/// What a log alone gets, where another target has the dump: a small file must not keep the machine down.
+const LOG: Duration = Duration::from_secs(20);
 /// What the report and the final step get even when nothing is left.
 ///
 /// So the final action comes at most 20 s after the deadline: at worst the step before has a second and the grace of a kill (3 s),
@@ -106,8 +108,15 @@ impl Plan {
         RESERVE.min(self.deadline / 4)
     }
 
-    /// How long a step may take, `left` being what is left of the whole, `own` what is left of its target's own time.
-    pub(super) fn limits(&self, step: Step, left: Duration, own: Option<Duration>) -> Limits {
+    /// How long a step may take, `left` being what is left of the whole, `own` what is left of its target's own time;
+    /// `done`: some target has the dump.
+    pub(super) fn limits(
+        &self,
+        step: Step,
+        left: Duration,
+        own: Option<Duration>,
+        done: bool,
+    ) -> Limits {
         let rest = left;
         let left = left
             .saturating_sub(self.reserve())
@@ -122,6 +131,9 @@ impl Plan {
                     .min(left),
                 None,
             ),
+            Step::Network(_) | Step::Mount(_) if done => {
+                (self.device_timeout.saturating_add(LOG).min(left), None)
+            }
             // Devices, carrier and addresses have it each.
             Step::Network(_) => (
                 self.network_timeout
@@ -136,6 +148,7 @@ impl Plan {
                     .min(left),
                 None,
             ),
+            Step::Capture { how: How::Log, .. } => (LOG.min(left), None),
             Step::Capture { .. } => (left, Some(self.stall)),
             // Half is for what comes after it.
             Step::Tail => ((rest / 2).clamp(Duration::from_secs(1), SHORT), None),
@@ -168,7 +181,7 @@ fn u8_of(n: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::super::child::GRACE;
-    use super::super::ladder::{Ended, How, State, next};
+    use super::super::ladder::{Ended, State, next};
     use super::*;
     use crate::report::Status;
 
@@ -219,13 +232,16 @@ mod tests {
             target: 1,
             how: How::Whole,
         };
-        let limit = |own| plan.limits(capture, Duration::from_secs(600), own).deadline;
+        let limit = |own| {
+            let left = Duration::from_secs(600);
+            plan.limits(capture, left, own, false).deadline
+        };
         assert_eq!(limit(Some(Duration::from_secs(90))).as_secs(), 90);
         assert_eq!(
             (limit(None).as_secs(), limit(Some(Duration::ZERO)).as_secs()),
             (585, 1)
         );
-        let network = plan.limits(Step::Network(1), Duration::from_secs(600), None);
+        let network = plan.limits(Step::Network(1), Duration::from_secs(600), None, false);
         assert_eq!(network.deadline.as_secs(), 35);
     }
 
@@ -262,11 +278,11 @@ mod tests {
             },
         ] {
             assert!(
-                plan.limits(step, left, None).deadline <= Duration::from_secs(35),
+                plan.limits(step, left, None, false).deadline <= Duration::from_secs(35),
                 "{step:?}"
             );
             assert_eq!(
-                plan.limits(step, Duration::ZERO, None).deadline,
+                plan.limits(step, Duration::ZERO, None, false).deadline,
                 Duration::from_secs(1)
             );
         }
@@ -275,7 +291,10 @@ mod tests {
     #[test]
     fn the_report_and_the_end_share_what_is_left() {
         let plan = Plan::fallback("");
-        let limit = |step, left| plan.limits(step, Duration::from_secs(left), None).deadline;
+        let limit = |step, left| {
+            let left = Duration::from_secs(left);
+            plan.limits(step, left, None, false).deadline
+        };
         let report = Step::Report {
             target: 1,
             again: false,
@@ -287,10 +306,33 @@ mod tests {
         assert_eq!((limit(report, 0), limit(Step::Finish, 0)), (LEAST, LEAST));
     }
 
+    /// A second target must not keep a machine down whose dump is complete.
+    #[test]
+    fn a_log_for_one_more_target_has_little_time() {
+        let plan = Plan::fallback("");
+        let limit = |step| {
+            let left = Duration::from_secs(1700);
+            plan.limits(step, left, None, true)
+        };
+        let log = limit(Step::Capture {
+            target: 2,
+            how: How::Log,
+        });
+        assert_eq!(log.deadline, Duration::from_secs(20));
+        for step in [Step::Network(2), Step::Mount(2)] {
+            assert_eq!(limit(step).deadline, Duration::from_secs(50), "{step:?}");
+        }
+        let capture = Step::Capture {
+            target: 2,
+            how: How::Whole,
+        };
+        assert_eq!(limit(capture).deadline, Duration::from_secs(1685));
+    }
+
     /// When the last step ends at the latest, `now` being when `step` starts.
     fn latest(plan: &Plan, best: Status, step: Step, now: Duration) -> Duration {
         let limit = plan
-            .limits(step, plan.deadline.saturating_sub(now), None)
+            .limits(step, plan.deadline.saturating_sub(now), None, false)
             .deadline;
         let ends = [
             (Ended::Ok, Duration::ZERO),

@@ -2,7 +2,8 @@
 //!
 //! Its memory is fixed: it allocates nothing after its start, and all it keeps are the attempts and the best result.
 
-use super::child::{self, Limits, Listener, Order};
+use super::child::{self, Limits, Listener, Order, Ran};
+use super::fault::Fault;
 use super::fence::Fence;
 use super::ladder::{Ended, How, State, Step, next};
 use super::log::{self, say};
@@ -10,16 +11,29 @@ use super::machine;
 use super::plan::Plan;
 use super::protocol::{Line, attempt_line, memory_line};
 use super::text::Text;
-use crate::config::FinalAction;
+use super::watchdog::Watchdogs;
+use crate::config::{FinalAction, MAX_TARGETS};
 use crate::procfs;
 use crate::report::{Memory, Status};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::fmt::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const NO_TARGET: &str =
     "no target is configured: set `targets` in /etc/baredump.toml or baredump.targets=";
+
+/// After the deadline the watchdogs are fed no longer than this.
+const OVERTIME: Duration = Duration::from_secs(60);
+
+/// A fault of PID 1 itself, for tests.
+fn fault() {
+    let mut buf = [0; 4096];
+    let cmdline = procfs::read_into("/proc/cmdline", &mut buf).unwrap_or_default();
+    if let Some(fault) = Fault::of(cmdline, "pid1", 0) {
+        fault.strike();
+    }
+}
 
 /// PID 1's whole life.
 pub(super) fn run() -> ! {
@@ -73,7 +87,11 @@ struct Supervisor {
     attempts: heapless::Vec<Attempt, 60>,
     /// The target at work, and since when.
     at: (u8, Instant),
+    /// What each target is on, as its mount step says, and those of which a child waits that cannot be killed, a bit each.
+    devices: [Text<64>; MAX_TARGETS],
+    dead: u16,
     fence: Fence,
+    watchdogs: Watchdogs,
     best: Best,
     memory: Memory,
 }
@@ -94,7 +112,10 @@ impl Supervisor {
             plan,
             attempts: heapless::Vec::new(),
             at: (0, start),
+            devices: std::array::from_fn(|_| Text::new()),
+            dead: 0,
             fence: Fence::default(),
+            watchdogs: Watchdogs::default(),
             best,
             memory: Memory::default(),
         }
@@ -142,8 +163,12 @@ impl Supervisor {
             input: input.as_str(),
             limits: self.limits(step),
         };
-        let ran = child::run(&order, signals, self);
+        if matches!(step, Step::Capture { .. }) {
+            fault();
+        }
+        let mut ran = child::run(&order, signals, self);
         self.tick();
+        self.remember(step, &mut ran);
         self.memory.peak_rss_kb = machine::peak_rss_kb();
         let (secs, ms) = (ran.took.as_secs(), ran.took.subsec_millis());
         match ran.ended {
@@ -169,6 +194,29 @@ impl Supervisor {
         ended
     }
 
+    /// Remembers the device that a step waits for in the kernel, and leaves a target that is on it too.
+    fn remember(&mut self, step: Step, ran: &mut Ran) {
+        let on = usize::from(step.target()).checked_sub(1);
+        let Some(device) = on.and_then(|on| self.devices.get(on)) else {
+            return;
+        };
+        let mut targets = (1u8..).zip(&self.devices);
+        let is_dead = |(number, other): &(u8, &Text<64>)| {
+            self.dead & (1 << number) != 0 && *other == device && !device.as_str().is_empty()
+        };
+        if let (Step::Mount(_), Ended::Ok) = (step, ran.ended)
+            && let Some((number, _)) = targets.find(is_dead)
+        {
+            ran.ended = Ended::Failed;
+            ran.reason = Text::of(format_args!(
+                "{device} does not answer: a step of target {number} still waits for it"
+            ));
+        }
+        if ran.ended == Ended::Immortal {
+            self.dead |= 1 << step.target();
+        }
+    }
+
     /// How long a step may take: what is left of the whole, and of its target's own time.
     fn limits(&mut self, step: Step) -> Limits {
         if step.target() != self.at.0 {
@@ -177,7 +225,8 @@ impl Supervisor {
         let left = self.plan.deadline.saturating_sub(self.start.elapsed());
         let own = self.plan.target_deadline(step.target());
         let own = own.map(|whole| whole.saturating_sub(self.at.1.elapsed()));
-        self.plan.limits(step, left, own)
+        let done = self.best.status == Status::Complete;
+        self.plan.limits(step, left, own, done)
     }
 
     /// The attempts and the memory for the report step.
@@ -272,6 +321,12 @@ impl Listener for Supervisor {
     fn line(&mut self, line: Line<'_>) {
         match line {
             Line::Plan("fence_kdump", host) => self.fence.add(host),
+            Line::Plan("device", name) => {
+                let at = usize::from(self.at.0).checked_sub(1);
+                if let Some(device) = at.and_then(|at| self.devices.get_mut(at)) {
+                    device.set(name);
+                }
+            }
             Line::Plan(key, value) => self.plan.set(key, value),
             Line::Result(r) if r.status > self.best.status => {
                 self.best.status = r.status;
@@ -284,6 +339,10 @@ impl Listener for Supervisor {
 
     fn tick(&mut self) {
         self.fence.tick();
+        // Whatever keeps PID 1 beyond all of its limits is not to be kept alive.
+        if self.start.elapsed() < self.plan.deadline.saturating_add(OVERTIME) {
+            self.watchdogs.tick();
+        }
         let Some((total, available)) = procfs::memory_kb() else {
             return;
         };
@@ -317,5 +376,36 @@ mod tests {
             (Status::Complete, 3, "/b")
         );
         assert_eq!(s.reason().as_str(), NO_TARGET);
+    }
+
+    /// Another target on a device that does not answer would only wait beside the first.
+    #[test]
+    fn a_device_that_a_step_waits_for_is_left_alone() {
+        let mut s = Supervisor::new(Instant::now());
+        let mut ran = |target, step: fn(u8) -> Step, ended, device: &str| {
+            s.at.0 = target;
+            s.line(Line::Plan("device", device));
+            let mut ran = Ran {
+                ended,
+                reason: Text::new(),
+                took: Duration::ZERO,
+            };
+            s.remember(step(target), &mut ran);
+            (ran.ended, ran.reason.as_str().to_owned())
+        };
+        let capture = |target| Step::Capture {
+            target,
+            how: How::Whole,
+        };
+        assert_eq!(ran(1, Step::Mount, Ended::Ok, "/dev/vda").0, Ended::Ok);
+        assert_eq!(ran(2, Step::Mount, Ended::Ok, "/dev/vda").0, Ended::Ok);
+        ran(1, capture, Ended::Immortal, "/dev/vda");
+        let (ended, why) = ran(2, Step::Mount, Ended::Ok, "/dev/vda");
+        assert_eq!(ended, Ended::Failed);
+        assert!(why.contains("/dev/vda does not answer"), "{why}");
+        assert_eq!(ran(3, Step::Mount, Ended::Ok, "/dev/vdb").0, Ended::Ok);
+        // A server has no device.
+        ran(4, capture, Ended::Immortal, "");
+        assert_eq!(ran(5, Step::Mount, Ended::Ok, "").0, Ended::Ok);
     }
 }

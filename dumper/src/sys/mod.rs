@@ -7,5 +7,7 @@ pub mod map;
 pub mod process;
 pub mod random;
 pub mod socket;
+mod standard;
 #[cfg(all(panic = "abort", target_env = "musl"))]
 mod unwind;
+pub mod watchdog;

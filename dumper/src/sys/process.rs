@@ -91,6 +91,29 @@ pub fn fork_with(work: impl FnOnce() -> u8) -> Result<Pid, Errno> {
     }
 }
 
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By the signal of this number, which may be a real-time one.
+    Signal(i32),
+}
+
+/// Reaps one child that has ended, of all or only this one. As waitpid(2), but no status is lost for want of a name.
+pub fn reap(only: Option<Pid>) -> Option<(Pid, Exit)> {
+    let mut status: c_int = 0;
+    let which = only.map_or(-1, Pid::as_raw);
+    // SAFETY: waitpid writes one int.
+    let pid = unsafe { libc::waitpid(which, &raw mut status, libc::WNOHANG) };
+    let exit = if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    };
+    (pid > 0).then(|| (Pid::from_raw(pid), exit))
+}
+
 /// Bytes that wait in a terminal's output queue; `None` when `fd` is none.
 pub fn output_queue(fd: BorrowedFd<'_>) -> Option<i32> {
     let mut queued: c_int = 0;
@@ -150,5 +173,20 @@ mod tests {
             waitpid(pid, None),
             Ok(WaitStatus::Signaled(_, Signal::SIGSEGV, _))
         ));
+    }
+
+    #[test]
+    fn the_end_by_a_real_time_signal_is_not_lost() {
+        let pid = fork_with(|| {
+            // SAFETY: a signal to this process itself.
+            unsafe { libc::kill(libc::getpid(), 40) };
+            0
+        })
+        .unwrap();
+        let reaped = (0..500).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            reap(Some(pid))
+        });
+        assert_eq!(reaped, Some((pid, Exit::Signal(40))));
     }
 }

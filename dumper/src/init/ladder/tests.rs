@@ -12,12 +12,13 @@ const TWO: State = State {
     over: false,
 };
 const FIRST: Step = Step::Config { again: false };
-const ALL: [Ended; 5] = [
+const ALL: [Ended; 6] = [
     Ended::Ok,
     Ended::Partial,
     Ended::Failed,
     Ended::Died,
     Ended::Hung,
+    Ended::Immortal,
 ];
 
 fn way(state: State, ends: impl Fn(Step) -> Ended) -> Vec<Step> {
@@ -114,6 +115,32 @@ fn a_dead_capture_is_repeated_with_care_and_a_failed_one_is_not() {
         }
     };
     assert_eq!(count(&way(TWO, first_dies)), 2);
+}
+
+/// It waits for its device; another step would wait beside it, and the next target starve.
+#[test]
+fn where_a_capture_cannot_be_killed_nothing_else_is_tried() {
+    let capture = |target, how| Step::Capture { target, how };
+    let report = |target| Step::Report {
+        target,
+        again: false,
+    };
+    for how in [How::Whole, How::Careful] {
+        let after = |target, state| next(capture(target, how), Ended::Immortal, state);
+        assert_eq!(after(1, TWO), Some(Step::Mount(2)), "{how:?}");
+        // There is no other place for a report: the device may answer again.
+        assert_eq!(after(2, TWO), Some(report(2)), "{how:?}");
+        let complete = State {
+            best: Status::Complete,
+            ..TWO
+        };
+        assert_eq!(after(1, complete), Some(Step::Finish), "{how:?}");
+        let expired = State {
+            expired: true,
+            ..TWO
+        };
+        assert_eq!(after(1, expired), Some(Step::Tail), "{how:?}");
+    }
 }
 
 #[test]

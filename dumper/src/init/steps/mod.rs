@@ -199,6 +199,11 @@ fn store<T: Serialize>(name: &str, value: &T) -> Result<(), String> {
     written.map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
+/// What is no fact any more.
+fn forget(name: &str) {
+    let _ = fs::remove_file(fact(name));
+}
+
 fn load<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     let path = fact(name);
     let text = fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;

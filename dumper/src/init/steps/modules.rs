@@ -6,6 +6,7 @@
 use super::{Context, End, cmdline, load_plan, store};
 use crate::config::words;
 use crate::init::log::say;
+use crate::init::watchdog;
 use crate::sys::process::fork_with;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -80,7 +81,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     };
     load_all(
         modules.collect(),
-        &mut |module| load_in_child(module, timeout),
+        &mut |module| watched(|| load_in_child(module, timeout)),
         &mut warn,
     )?;
     Ok(End::Done)
@@ -125,6 +126,16 @@ impl fmt::Display for Failure {
             Self::Other(why) => f.write_str(why),
         }
     }
+}
+
+/// Waits where a watchdog came until PID 1 has opened it: the next module may never let go of the processor.
+fn watched<T>(load: impl FnOnce() -> T) -> T {
+    let before = watchdog::count();
+    let done = load();
+    if watchdog::count() > before {
+        std::thread::sleep(watchdog::NOTICED);
+    }
+    done
 }
 
 fn load_in_child(module: &Module, timeout: Duration) -> Result<(), Failure> {

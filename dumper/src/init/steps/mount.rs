@@ -27,14 +27,15 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
                 say!("warning: {warning}");
                 store(&warnings_fact(context.target), &[warning])?;
             }
+            context.plan("device", &found.node.to_string_lossy());
             mount(&found, subvol.as_deref(), &point).map(Reached::Mounted)
         }
         Kind::Raw { device, id } => {
             let found = assemble_device(device, config.device_timeout);
+            let found = found.map_err(|e| e.to_string())?;
+            context.plan("device", &found.node.to_string_lossy());
             let ledger = Path::new(RUN).join(format!("raw-{}.ledger", context.target));
-            found
-                .and_then(|found| raw::reach(&found.node, id.as_deref(), ledger))
-                .map(Reached::Raw)
+            raw::reach(&found.node, id.as_deref(), ledger).map(Reached::Raw)
         }
         Kind::Virtiofs { tag, .. } => mount_virtiofs(tag, &point).map(Reached::Mounted),
         Kind::Nfs {

@@ -1,9 +1,10 @@
 //! Brings up what leads to one target, or to the hosts that want to hear of the crash.
 
-use super::{Context, End, Plan, load, load_plan, spec, store};
+use super::{Context, End, Plan, forget, load, load_plan, spec, store};
 use crate::init::log::say;
 use crate::net::{self, Up};
 use std::fs;
+use std::time::Duration;
 
 /// What the image builder found of the host's network.
 const FILE: &str = "/etc/baredump/network.json";
@@ -17,9 +18,29 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     let interface = asked.or_else(|| network.leading_to(context.target)).ok_or_else(|| {
         "no interface is known: the image was built without a look at the host's network, name one with `interfaces`".to_owned()
     })?;
-    let limits = net::Limits::within(plan.config.network_timeout, &network, interface);
-    let mut up = net::bring_up(&network, interface, limits, &mut |text| say!("{text}"))
-        .map_err(|e| e.to_string())?;
+    // For another target it was waited for already: now it is up, or it is not.
+    let down = down_fact(interface);
+    let before = load::<String>(&down).ok();
+    let whole = plan.config.network_timeout;
+    let patience = before.as_ref().map_or(whole, |_| whole.min(AGAIN));
+    if before.is_none() {
+        store(&down, &"was waited for until the step was killed")?;
+    }
+    let limits = net::Limits::within(patience, &network, interface);
+    let mut up = match net::bring_up(&network, interface, limits, &mut |text| say!("{text}")) {
+        Ok(up) => up,
+        Err(e) if before.is_none() => {
+            store(&down, &e.to_string())?;
+            return Err(e.to_string());
+        }
+        Err(e) => {
+            return Err(format!(
+                "{e}; for another target before: {}",
+                before.unwrap_or_default()
+            ));
+        }
+    };
+    forget(&down);
     if up.before {
         // What a lease said of name servers was heard when it came up.
         let mut earlier = (0..context.target).rev().filter_map(self::up);
@@ -40,6 +61,13 @@ pub(super) fn network(plan: &Plan) -> Result<net::Plan, String> {
         Err(_) => net::Plan::default(),
     };
     Ok(recorded.with(&plan.config.interfaces))
+}
+
+/// How long an interface gets that did not come up for another target: its link may be there by now.
+const AGAIN: Duration = Duration::from_secs(3);
+
+fn down_fact(interface: &str) -> String {
+    format!("network-down-{}", interface.replace('/', "_"))
 }
 
 fn up_fact(target: u8) -> String {
