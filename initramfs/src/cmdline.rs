@@ -2,6 +2,8 @@
 //!
 //! Source: Documentation/admin-guide/kernel-parameters.txt and kdump.rst, Linux 5.10 to 7.2.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 mod tables;
@@ -16,6 +18,10 @@ const KERNEL_PREFIX: usize = 30 + 1;
 
 /// Memory that x86 page tables of four levels reach (`MAX_PHYSMEM_BITS` is 46 with them).
 const FOUR_LEVELS: u64 = 1 << 46;
+
+/// The default of the configuration, and how long after it the final action must have come.
+const DEADLINE: Duration = Duration::from_secs(30 * 60);
+const AFTER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A word that was left out or added, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct Request<'a> {
     pub machine_id: Option<&'a str>,
     /// Where the machine's memory ends, when that is known.
     pub memory_end: Option<u64>,
+    /// The whole capture's; none for the default.
+    pub deadline: Option<Duration>,
     /// Keys or whole words that must not be there, ours included.
     pub remove: &'a [String],
     /// Words for the end.
@@ -110,6 +118,12 @@ impl CommandLine {
                 request.remove,
             );
         }
+        let deadline = request.deadline.unwrap_or(DEADLINE) + AFTER_DEADLINE;
+        line.add(
+            &format!("watchdog.open_timeout={}", deadline.as_secs()),
+            "a watchdog that runs and that nobody could open resets the machine then (Linux 5.3 and later)",
+            request.remove,
+        );
         line.add(
             "baredump.init=1",
             "be PID 1 even when /proc/vmcore is missing, and report that",
@@ -259,6 +273,7 @@ mod tests {
             boot_id: Some("01234567-89ab-cdef-0123-456789abcdef\n"),
             machine_id: Some("0123456789abcdef0123456789abcdef\n"),
             memory_end: None,
+            deadline: None,
             remove: &strings(remove),
             append: &strings(append),
         })
@@ -267,7 +282,7 @@ mod tests {
     #[test]
     fn production_words_are_kept_or_dropped() {
         let line = build(&[], &["last=1"]);
-        let kept = "console=tty0 console=ttyS0,115200n8 quiet foo=\"a b\" initcall_blacklist=other nvme-core.io_timeout=5 rdinit=/init ";
+        let kept = "console=tty0 console=ttyS0,115200n8 foo=\"a b\" initcall_blacklist=other nvme-core.io_timeout=5 rdinit=/init ";
         assert!(line.text.starts_with(kept), "{}", line.text);
         let ids = "baredump.init=1 baredump.boot_id=01234567-89ab-cdef-0123-456789abcdef \
             baredump.machine_id=0123456789abcdef0123456789abcdef last=1";
@@ -282,6 +297,7 @@ mod tests {
             "root=UUID=1-2",
             "ro",
             "crashkernel=128M",
+            "quiet",
             "systemd.unit=x",
             "nr_cpus=64",
             "hugepages=1000",
@@ -330,13 +346,51 @@ mod tests {
     #[test]
     fn a_capture_kernel_dies_into_a_reboot_and_has_one_cpu() {
         let text = build(&[], &[]).text;
-        for word in ["panic=10", "nr_cpus=1", "reset_devices", "rdinit=/init"] {
+        for word in [
+            "panic=1",
+            "softlockup_panic=1",
+            "nmi_watchdog=panic",
+            "quiet",
+            "watchdog.open_timeout=1860",
+            "nr_cpus=1",
+            "reset_devices",
+            "rdinit=/init",
+        ] {
             assert_eq!(
                 text.split(' ').filter(|other| *other == word).count(),
                 1,
                 "{word}"
             );
         }
+    }
+
+    /// Words of production that would keep a capture kernel from finding out that it is stuck, or let its console stop it.
+    #[test]
+    fn what_would_let_a_stuck_capture_stay_is_dropped() {
+        for word in [
+            "nowatchdog",
+            "nosoftlockup",
+            "watchdog_thresh=0",
+            "softlockup_panic=0",
+            "nmi_watchdog=0",
+            "panic=0",
+            "ignore_loglevel",
+            "debug",
+            "loglevel=7",
+            "watchdog.open_timeout=5",
+            "watchdog.handle-boot-enabled=0",
+        ] {
+            let line = CommandLine::build(&Request {
+                production: &format!("a=1 {word}"),
+                deadline: Some(Duration::from_secs(90)),
+                ..Request::default()
+            });
+            assert!(line.text.starts_with("a=1 rdinit=/init "), "{}", line.text);
+            assert!(line.text.contains(" watchdog.open_timeout=150 "));
+        }
+        let line = build(&["panic"], &["panic=30", "loglevel=7"]).text;
+        assert!(!line.contains(" panic=1 "), "{line}");
+        assert!(line.ends_with("panic=30 loglevel=7"), "{line}");
     }
 
     #[test]
@@ -347,7 +401,7 @@ mod tests {
         )
         .text;
         assert!(text.starts_with("console=ttyS0"), "{text}");
-        for word in ["irqpoll", "panic=", "io_timeout", "console=tty0"] {
+        for word in ["irqpoll", " panic=", "io_timeout", "console=tty0"] {
             assert!(!text.contains(word), "{word}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use baredump::config::Config;
@@ -50,21 +51,22 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.again {
         return again(root);
     }
-    let line = command_line(args)?;
+    check_words(args)?;
     if args.print {
-        print(&line);
+        let release = host::release(args.kernel_release.as_deref())?;
+        let image = fit::read(&image_path(args, &release)).ok();
+        let archive = image.as_ref().map(|(_, archive)| archive);
+        print(&command_line(args, archive)?);
         return Ok(ExitCode::SUCCESS);
     }
     if !host::is_root() {
         bail!("root is needed: only root may load a capture kernel");
     }
     let kernel = find_kernel(args.kernel.as_deref(), args.kernel_release.as_deref())?;
-    let path = match &args.image {
-        Some(path) => path.clone(),
-        None => host::image_path(&kernel.header.release),
-    };
+    let path = image_path(args, &kernel.header.release);
     let (bytes, archive) = fit::read(&path)?;
     let presigned = check_image(&path, &archive, &kernel)?;
+    let line = command_line(args, Some(&archive))?;
     line.check(kernel.header.cmdline_size)?;
     let record = loader::arm(root, &kernel, &path, &line.text, presigned)?;
     say(&format!(
@@ -117,9 +119,28 @@ fn again(root: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn command_line(args: &Args) -> Result<CommandLine> {
+fn image_path(args: &Args, release: &str) -> PathBuf {
+    let named = args.image.clone();
+    named.unwrap_or_else(|| host::image_path(release))
+}
+
+/// The whole capture's, as the image and the words have it.
+fn deadline(image: Option<&Archive>, words: &[String]) -> Duration {
+    let text = image.and_then(|archive| {
+        let text = archive.file_bytes("etc/baredump.toml")?;
+        Some(String::from_utf8_lossy(text))
+    });
+    let (config, _) = Config::load(text.as_deref(), &words.join(" "));
+    config.deadline
+}
+
+fn check_words(args: &Args) -> Result<()> {
     cmdline::check_quotes(&args.append)?;
     Config::from_words_strict(&args.append.join(" ")).context("--append")?;
+    Ok(())
+}
+
+fn command_line(args: &Args, image: Option<&Archive>) -> Result<CommandLine> {
     let production = std::fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
     let (boot_id, machine_id) = (host::boot_id(), host::machine_id());
     Ok(CommandLine::build(&Request {
@@ -127,6 +148,7 @@ fn command_line(args: &Args) -> Result<CommandLine> {
         boot_id: boot_id.as_deref(),
         machine_id: machine_id.as_deref(),
         memory_end: memory::end(Path::new("/")),
+        deadline: Some(deadline(image, &args.append)),
         remove: &args.remove,
         append: &args.append,
     }))

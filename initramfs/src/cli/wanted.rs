@@ -244,7 +244,12 @@ impl Wanted {
     /// there. A driver has the name of its module, where it has one.
     pub(super) fn settle(&mut self, is_module: impl Fn(&str) -> bool) {
         let mut first = Vec::new();
-        for name in self.builtin.union(&self.optional) {
+        // Watchdogs before all: their time has been running since the panic, and what comes later may lock up.
+        for name in self
+            .watchdogs
+            .iter()
+            .chain(self.builtin.union(&self.optional))
+        {
             if is_module(name) {
                 push(&mut first, name);
             }
@@ -308,12 +313,12 @@ mod tests {
         let mut wanted = Wanted {
             modules: vec!["ext4".into(), "i6300esb".into()],
             builtin: names(&["nvme", "pcieport"]),
-            optional: names(&["i6300esb", "hpwdt", "serial"]),
+            optional: names(&["ahci", "i6300esb", "hpwdt", "serial"]),
             watchdogs: names(&["i6300esb", "hpwdt"]),
             ..Wanted::default()
         };
-        wanted.settle(|name| ["nvme", "ext4", "i6300esb"].contains(&name));
-        assert_eq!(wanted.modules, ["i6300esb", "nvme", "ext4"]);
+        wanted.settle(|name| ["ahci", "nvme", "ext4", "i6300esb"].contains(&name));
+        assert_eq!(wanted.modules, ["i6300esb", "ahci", "nvme", "ext4"]);
         assert_eq!(wanted.builtin, names(&["pcieport"]));
         assert_eq!(wanted.unwatched(|_| false), None);
         let said = wanted.unwatched(|name| name == "hpwdt").unwrap();

@@ -132,13 +132,23 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
             "panic_on_oops",
             "oops",
             "panic_on_taint",
-            "softlockup_panic",
             "hardlockup_panic",
             "hung_task_panic",
             "unknown_nmi_panic",
-            "nmi_watchdog",
         ],
         "what stops production must not stop the capture",
+    ),
+    (
+        &["nowatchdog", "nosoftlockup", "watchdog_thresh"],
+        "a capture kernel that locks up must find out, and soon",
+    ),
+    (
+        &["watchdog.handle_boot_enabled"],
+        "a watchdog that runs must not end the capture before PID 1 feeds it",
+    ),
+    (
+        &["debug", "loglevel", "ignore_loglevel"],
+        "kernel messages wait for their console: a slow or stuck one would hold up the capture",
     ),
     (
         &["crash_kexec_post_notifiers"],
@@ -185,8 +195,7 @@ pub(super) const DROPPED_PREFIXES: &[(&str, &str)] = &[
 ];
 
 /// Added, in this order. Not here, and why: `acpi=off`, `noapic`, `pci=nomsi` stop real machines; `disable_cpu_apicid=` is of no
-/// use with one processor; `usbcore.nousb` hides disks. `quiet` is kept where production has it: baredump's own lines and the kernel's
-/// errors are shown all the same. What each saves: docs/capture-kernel.md.
+/// use with one processor; `usbcore.nousb` hides disks. What each saves: docs/capture-kernel.md.
 pub(super) const ADDED: &[(&str, &str)] = &[
     ("rdinit=/init", "PID 1 is in the image"),
     (
@@ -201,7 +210,19 @@ pub(super) const ADDED: &[(&str, &str)] = &[
         "irqpoll",
         "interrupts of devices without a driver must not drown the others",
     ),
-    ("panic=10", "a capture kernel that dies reboots the machine"),
+    ("panic=1", "a capture kernel that dies reboots the machine"),
+    (
+        "softlockup_panic=1",
+        "one that does nothing else for 20 s in a driver does so too",
+    ),
+    (
+        "nmi_watchdog=panic",
+        "also with interrupts off, where the processor can tell",
+    ),
+    (
+        "quiet",
+        "kernel messages wait for their console, which may be slow or stuck; baredump's own lines and the kernel's errors are shown",
+    ),
     (
         "novmcoredd",
         "drivers would allocate device dumps without a bound",

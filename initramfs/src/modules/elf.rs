@@ -13,7 +13,7 @@ const SH_SIZE: usize = 32;
 
 /// The bytes of the first section called `name`; none when `bytes` is no such ELF file, is damaged or has no such section.
 #[must_use]
-pub(super) fn section<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub fn section<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     // ELF, 64-bit, little-endian.
     if bytes.len() < EHDR_SIZE || !bytes.starts_with(b"\x7fELF\x02\x01") {
         return None;

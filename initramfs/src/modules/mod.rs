@@ -12,6 +12,7 @@ mod modinfo;
 mod options;
 
 pub use closure::{Closure, Module, Wishes, close};
+pub use elf::section;
 pub use index::{Index, Resolved};
 pub use modinfo::{ModInfo, normalize};
 pub use options::{DEFAULT_DIRS, Options};
