@@ -52,10 +52,14 @@ pub(crate) struct Guest {
     pub(crate) words: String,
     /// Words for the capture kernel.
     pub(crate) capture_words: Vec<String>,
+    /// Its only console; none for the one of the kernel that panics, with all messages.
+    pub(crate) capture_console: Option<&'static str>,
     /// `/etc/baredump.toml`.
     pub(crate) config: String,
     /// Modules for the capture image; empty for one without the module that it needs.
     pub(crate) capture_modules: Vec<String>,
+    /// One of them whose start never ends.
+    pub(crate) spins: Option<&'static str>,
     /// File systems for the capture image.
     pub(crate) filesystems: Vec<String>,
     /// What the dump disk hangs on.
@@ -104,8 +108,10 @@ impl Default for Guest {
             reservation: "128M".into(),
             words: String::new(),
             capture_words: Vec::new(),
+            capture_console: None,
             config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
             capture_modules: vec!["virtio_blk".into()],
+            spins: None,
             filesystems: vec!["ext4".into()],
             bus: Bus::Virtio,
             disk: 1024,
@@ -135,6 +141,8 @@ pub(crate) struct Run {
     pub(crate) outcome: Outcome,
     /// The whole console.
     pub(crate) lines: Vec<Line>,
+    /// How long the machine ran.
+    pub(crate) took: Duration,
     /// Console log, disk, and what is read back.
     pub(crate) dir: PathBuf,
     disk: Disk,
@@ -287,8 +295,10 @@ pub(crate) fn run(
     machine.nics.clone_from(&guest.nics);
     machine.extra.clone_from(&guest.extra);
     machine.append = words(guest);
+    let started = Instant::now();
     let mut vm = Vm::start(&machine, &dir.join("console.log"))?;
     let end = follow(&mut vm, guest.limit, hear)?;
+    let took = started.elapsed();
     let outcome = outcome::judge(vm.lines(), ASKED, end);
     let lines = vm.lines().to_vec();
     drop(vm);
@@ -304,6 +314,7 @@ pub(crate) fn run(
     Ok(Run {
         outcome,
         lines,
+        took,
         dir: dir.to_path_buf(),
         disk,
     })
@@ -332,6 +343,7 @@ fn errand(
     Ok(Run {
         outcome: Outcome::Finished,
         lines: Vec::new(),
+        took: Duration::ZERO,
         dir: dir.to_path_buf(),
         disk,
     })
@@ -345,12 +357,18 @@ fn words(guest: &Guest) -> String {
         "crashkernel={} guest.arm={arm} {}",
         guest.reservation, guest.words
     );
-    if !guest.capture_words.is_empty() {
-        let capture: Vec<_> = guest
-            .capture_words
-            .iter()
-            .map(|word| format!("--append,{word}"))
-            .collect();
+    let capture = guest
+        .capture_words
+        .iter()
+        .map(|word| format!("--append,{word}"));
+    let mut capture: Vec<_> = capture.collect();
+    match guest.capture_console {
+        Some(console) => capture.push(format!("--remove,console,--append,console={console}")),
+        // The judges read where the capture kernel starts.
+        None if !raw => capture.push("--append,loglevel=7".into()),
+        None => {}
+    }
+    if !capture.is_empty() {
         words.push_str(&format!(" guest.arm_args={}", capture.join(",")));
     }
     words
@@ -439,11 +457,14 @@ mod tests {
             words: "nokaslr".into(),
             ..Guest::default()
         };
-        assert_eq!(words(&guest), "crashkernel=128M guest.arm=1 nokaslr");
-        guest.capture_words = vec!["baredump.fault=capture:kill".into(), "a=b".into()];
-        assert!(
-            words(&guest)
-                .ends_with(" guest.arm_args=--append,baredump.fault=capture:kill,--append,a=b")
+        let arm = "guest.arm_args=--append,loglevel=7";
+        assert_eq!(
+            words(&guest),
+            format!("crashkernel=128M guest.arm=1 nokaslr {arm}")
         );
+        guest.capture_words = vec!["baredump.fault=capture:kill".into(), "a=b".into()];
+        assert!(words(&guest).ends_with(
+            " guest.arm_args=--append,baredump.fault=capture:kill,--append,a=b,--append,loglevel=7"
+        ));
     }
 }

@@ -43,7 +43,31 @@ pub(super) fn capture_image(
         command.arg("--module").arg(module);
     }
     qemu::run_tool(&mut command, &[0])?;
+    if let Some(module) = guest.spins {
+        spin(&image, module)?;
+    }
     Ok(image)
+}
+
+/// The call of the tracer, with which a function of an x86 kernel begins; it is made to nothing when the module is loaded.
+const CALL: usize = 5;
+/// A jump to itself.
+const SPIN: [u8; 2] = [0xeb, 0xfe];
+
+/// Lets the start of a module of the image never end. The image is not compressed any more.
+fn spin(image: &Path, module: &str) -> Result<()> {
+    let archive = initramfs::image::unpack(&read(image)?)?;
+    let mut bytes = archive.to_bytes();
+    let file = archive
+        .file_bytes(&format!("lib/modules/{module}.ko"))
+        .with_context(|| format!("the image has no {module}"))?;
+    let start = modules::section(file, b".init.text")
+        .with_context(|| format!("{module} has no start function"))?;
+    let inside = start.as_ptr().addr() - file.as_ptr().addr() + CALL;
+    let mut places = bytes.windows(file.len());
+    let at = places.position(|place| place == file).unwrap_or_default() + inside;
+    bytes[at..at + SPIN.len()].copy_from_slice(&SPIN);
+    fs::write(image, bytes).context("cannot write the capture image")
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>> {

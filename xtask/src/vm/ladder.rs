@@ -40,6 +40,8 @@ const LIMITS: &str =
 #[derive(Debug)]
 struct First {
     target: String,
+    /// One more on the same way.
+    also: Option<String>,
     interfaces: &'static [&'static str],
     /// More lines of the configuration.
     keys: String,
@@ -49,6 +51,7 @@ impl First {
     fn new(target: String, interfaces: &'static [&'static str]) -> Self {
         Self {
             target,
+            also: None,
             interfaces,
             keys: String::new(),
         }
@@ -59,6 +62,8 @@ type Make = fn(&Path, &mut Guest, &mut Servers) -> Result<First>;
 
 /// How long the first target may have been at work in all, where it has a deadline of its own, in milliseconds.
 const OWN: &[(&str, u64)] = &[("ladder-deadline", 10_000)];
+/// How long the network may be waited for a second time, for one more target behind it, in milliseconds: 6 s were in vain.
+const AGAIN: &[(&str, u64)] = &[("ladder-no-carrier", 5_500)];
 /// What a step may take longer than its time: a child that is killed has 2 s to go.
 const GRACE: u64 = 3_000;
 /// What the report of a target may take that does not answer any more, in milliseconds.
@@ -104,7 +109,11 @@ fn set_up(make: Make, dir: &Path, guest: &mut Guest) -> Result<Servers> {
     let mut servers = Servers::new();
     let first = make(dir, guest, &mut servers)?;
     let second = format!("file:LABEL={LABEL}:/var/crash");
-    guest.config = config(&[first.target, second], first.interfaces)? + LIMITS + &first.keys;
+    let targets: Vec<_> = [Some(first.target), first.also, Some(second)]
+        .into_iter()
+        .flatten()
+        .collect();
+    guest.config = config(&targets, first.interfaces)? + LIMITS + &first.keys;
     Ok(servers)
 }
 
@@ -153,7 +162,9 @@ fn bad_disk(dir: &Path, guest: &mut Guest, taken: usize, option: &str) -> Result
 
 fn no_carrier(_: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
     guest.nics = vec![lonely(MAC, false)];
-    Ok(First::new(format!("nfs://{HOST4}{EXPORT}"), &[STATIC]))
+    let mut first = First::new(format!("nfs://{HOST4}{EXPORT}"), &[STATIC]);
+    first.also = Some(format!("nfs://{NOBODY}{EXPORT}"));
+    Ok(first)
 }
 
 fn dhcp_silent(_: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
@@ -241,13 +252,22 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let (name, step, word, _) = rung.context("no such rung")?;
     let report = read_report(&dump)?;
     if let Some((_, own)) = OWN.iter().find(|(other, _)| other == name) {
-        let spent = spent(&report, &["network", "mount", "capture"]);
+        let spent = spent(&report, 1, &["network", "mount", "capture"]);
         ensure!(
             (*own..own + GRACE).contains(&spent),
             "the first target had {own} ms and took {spent}"
         );
     }
-    let spent = spent(&report, &["report"]);
+    if let Some((_, most)) = AGAIN.iter().find(|(other, _)| other == name) {
+        let waits = [1, 2].map(|target| spent(&report, target, &["network"]));
+        ensure!(
+            waits[1] > 0 && waits[1] < *most && waits[0] > waits[1],
+            "the same network was waited for {} ms and {} ms",
+            waits[0],
+            waits[1]
+        );
+    }
+    let spent = spent(&report, 1, &["report"]);
     ensure!(
         spent < REPORT,
         "the report of the first target took {spent} ms"
@@ -255,12 +275,12 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     reason(&report, step, word)
 }
 
-/// Milliseconds that steps of the first target took together.
-fn spent(report: &Value, steps: &[&str]) -> u64 {
+/// Milliseconds that steps of a target took together.
+fn spent(report: &Value, target: u64, steps: &[&str]) -> u64 {
     let attempts = report.pointer("/attempts").and_then(Value::as_array);
     let ours = |attempt: &&Value| {
         let step = attempt.get("step").and_then(Value::as_str);
-        attempt.get("target").and_then(Value::as_u64) == Some(1)
+        attempt.get("target").and_then(Value::as_u64) == Some(target)
             && step.is_some_and(|step| steps.contains(&step))
     };
     let ms = |attempt: &Value| attempt.get("ms").and_then(Value::as_u64);
@@ -311,8 +331,9 @@ mod tests {
             {"step": "report", "target": 1, "result": "ok", "reason": null, "ms": 2},
             {"step": "mount", "target": 2, "result": "ok", "reason": null, "ms": 90},
         ]});
-        assert_eq!(spent(&report, &["mount", "capture"]), 7);
-        assert_eq!(spent(&report, &["report"]), 2);
+        assert_eq!(spent(&report, 1, &["mount", "capture"]), 7);
+        assert_eq!(spent(&report, 2, &["mount", "capture"]), 90);
+        assert_eq!(spent(&report, 1, &["report"]), 2);
         assert_eq!(
             reason(&report, "mount", "refuse").unwrap(),
             "mount failed: 10.0.2.2:7 refuses"

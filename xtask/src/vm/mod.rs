@@ -1,5 +1,6 @@
 //! The virtual machines of the tests: a table of scenarios, and the runner that works it off, two machines at a time.
 
+mod backstop;
 mod disk;
 mod fault;
 mod harness;
@@ -84,6 +85,7 @@ pub(crate) fn scenarios(full: bool) -> Vec<Scenario> {
         sentinels::scenarios(),
         panic::scenarios(),
         fault::scenarios(),
+        backstop::scenarios(),
         target::scenarios(),
         disk::scenarios(),
         raw::scenarios(),
