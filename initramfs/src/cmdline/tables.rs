@@ -143,7 +143,7 @@ pub(super) const DROPPED: &[(&[&str], &str)] = &[
         "a capture kernel that locks up must find out, and soon",
     ),
     (
-        &["watchdog.handle_boot_enabled"],
+        &["watchdog.handle_boot_enabled", "watchdog.open_timeout"],
         "a watchdog that runs must not end the capture before PID 1 feeds it",
     ),
     (
