@@ -179,6 +179,16 @@ pub(super) fn set(config: &mut Config, key: &str, value: &Value) -> Result<(), C
     })
 }
 
+/// Whether somebody who wrote this wanted encryption, be it with a key that does not exist.
+pub(super) fn wants_recipients(key: &str, value: &Value) -> bool {
+    let names = |text: &str| text.to_ascii_lowercase().contains("age1");
+    key.to_ascii_lowercase().contains("recip")
+        || match value {
+            Value::Text(text) | Value::Other(text) => names(text),
+            Value::List(list) => list.iter().any(|text| names(text)),
+        }
+}
+
 fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
     *field = value?;
     Ok(())
@@ -270,9 +280,13 @@ fn file(value: &Value) -> Result<Option<PathBuf>, String> {
 
 fn recipients(value: &Value) -> Result<Vec<String>, String> {
     let list = list(value, "age1…")?;
+    if list.is_empty() && !matches!(value, Value::List(_)) {
+        return Err("it is empty: name an age recipient, age1…, as age-keygen prints it".into());
+    }
     match list.iter().find(|r| !r.starts_with("age1")) {
         Some(bad) => Err(format!(
-            "`{bad}` is no age recipient: it must begin with age1, as age-keygen prints it"
+            "`{}` is no age recipient: it must begin with age1, as age-keygen prints it",
+            crate::report::cut(bad, 64)
         )),
         None if list.len() > MAX_RECIPIENTS => Err(format!(
             "{} recipients, at most {MAX_RECIPIENTS} are possible",

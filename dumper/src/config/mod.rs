@@ -2,7 +2,8 @@
 //!
 //! Two ways in. [`Config::from_toml_strict`] is for the image builder: everything unknown or wrong is an error. [`Config::load`] is
 //! for the moment of the crash: everything unknown or wrong is a warning and the default stands, because a dump with default
-//! settings is better than none.
+//! settings is better than none. Encryption alone has no default to fall back on: what was meant to name recipients and names none
+//! forbids that anything is written in clear.
 
 mod keys;
 pub mod words;
@@ -112,6 +113,9 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     /// Who can read dumps; everybody who has the files when there is none.
     pub recipients: Vec<String>,
+    /// Why nothing may be written in clear although no recipient is known: somebody wanted some, and their names cannot be read.
+    #[serde(default)]
+    pub clear_forbidden: Option<String>,
     /// The log is readable for all even when the dump is not.
     pub plaintext_log: bool,
     /// Boot id of the dead kernel, 32 hex digits; only from the command line.
@@ -143,6 +147,7 @@ impl Default for Config {
             presigned: None,
             ca: None,
             recipients: Vec::new(),
+            clear_forbidden: None,
             plaintext_log: false,
             boot_id: None,
             machine_id: None,
@@ -208,7 +213,12 @@ impl Config {
         let mut warnings = Vec::new();
         match toml.map(RawConfig::from_toml) {
             Some(Ok(raw)) => apply(&mut config, &raw, &mut warnings),
-            Some(Err(e)) => warnings.push(format!("/etc/baredump.toml is ignored: {e}")),
+            Some(Err(e)) => {
+                if toml.is_some_and(|text| text.contains("recipient")) {
+                    config.forbid_clear("/etc/baredump.toml", "it is no valid TOML");
+                }
+                warnings.push(format!("/etc/baredump.toml is ignored: {e}"));
+            }
             None => {}
         }
         apply(
@@ -218,11 +228,39 @@ impl Config {
         );
         (config, warnings)
     }
+
+    /// Takes the recipients that the image itself names, whatever became of the configuration. Those of the configuration win.
+    pub fn seal_to(&mut self, image: std::io::Result<String>) {
+        match image {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            _ if !self.recipients.is_empty() => {}
+            Ok(text) if !text.trim().is_empty() => {
+                self.recipients = text.split_whitespace().map(str::to_owned).collect();
+            }
+            Ok(_) => self.forbid_clear(SEALED, "it names nobody"),
+            Err(e) => self.forbid_clear(SEALED, &e.to_string()),
+        }
+    }
+
+    fn forbid_clear(&mut self, place: &str, why: &str) {
+        let text = format!("nothing is written in clear: {place}: {why}");
+        self.clear_forbidden = Some(text);
+    }
 }
+
+/// The recipients in the image, for every step by itself: the step that reads the configuration may die.
+pub const SEALED: &str = "/etc/baredump/sealed";
 
 fn apply(config: &mut Config, raw: &RawConfig, warnings: &mut Vec<String>) {
     for (key, value) in raw.entries() {
         if let Err(e) = keys::set(config, key, value) {
+            if keys::wants_recipients(key, value) {
+                let why = match &e {
+                    ConfigError::BadValue { why, .. } => why,
+                    _ => "the key is `recipients`",
+                };
+                config.forbid_clear(&format!("`{key}`"), why);
+            }
             warnings.push(format!("{e} (ignored)"));
         }
     }

@@ -47,6 +47,7 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     }
     if !config.recipients.is_empty() {
         baredump::seal::Recipients::parse(&config.recipients).map_err(anyhow::Error::from)?;
+        files.push(("sealed", config.recipients.join("\n").into()));
     }
     if files
         .iter()

@@ -20,3 +20,4 @@ mod not_a_vmcore;
 mod split_dump;
 mod struct_pages_that_lie;
 mod two_vmcoreinfos;
+mod words_that_seal;

@@ -11,6 +11,7 @@ mod panic;
 mod raw;
 pub(crate) mod reach;
 mod refused;
+mod sealed;
 pub(crate) use reach::arrived;
 mod sentinels;
 mod target;
@@ -86,6 +87,7 @@ pub(crate) fn scenarios(full: bool) -> Vec<Scenario> {
         panic::scenarios(),
         fault::scenarios(),
         backstop::scenarios(),
+        sealed::scenarios(),
         target::scenarios(),
         disk::scenarios(),
         raw::scenarios(),

@@ -300,7 +300,7 @@ fn serve(
 }
 
 /// Makes a key to decrypt with; gives the one to encrypt to.
-fn recipient(identity: &Path) -> Result<String> {
+pub(super) fn recipient(identity: &Path) -> Result<String> {
     qemu::run_tool(Command::new("age-keygen").arg("-o").arg(identity), &[0])?;
     let out = qemu::run_tool(Command::new("age-keygen").arg("-y").arg(identity), &[0])?;
     Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())

@@ -17,7 +17,7 @@ mod watch;
 use super::fault::Fault;
 use super::log::{self, say};
 use super::protocol::LINE_MAX;
-use crate::config::Config;
+use crate::config::{Config, SEALED};
 use crate::report::{Status, cut};
 use crate::sys::process::report_pipe;
 use crate::target::TargetSpec;
@@ -170,10 +170,12 @@ struct Plan {
 }
 
 fn load_plan() -> Result<Plan, String> {
-    match load("config") {
-        Err(why) if !fact("config").exists() => Ok(words_only(&why, &cmdline())),
-        plan => plan,
-    }
+    let mut plan = match load("config") {
+        Err(why) if !fact("config").exists() => words_only(&why, &cmdline()),
+        plan => plan?,
+    };
+    plan.config.seal_to(fs::read_to_string(SEALED));
+    Ok(plan)
 }
 
 /// The plan when the config step left none.
