@@ -26,6 +26,7 @@ fn run() -> Result<(), Any> {
         ledger: std::path::Path::new(secrets).join("ledger"),
         timeout: Duration::from_secs(5),
         patience: Duration::from_secs(20),
+        last: Duration::from_secs(60),
     };
     let reached = Reached::Server(vec![address.parse()?]);
     let size = mib.parse::<u64>()? << 20;

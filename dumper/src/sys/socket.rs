@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Ethernet frames that hold IPv4.
 const ETH_P_IP: u16 = 0x0800;
@@ -44,6 +44,33 @@ pub fn packet_socket(interface: u32) -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     Ok(file)
+}
+
+/// Has the kernel ask the other side of a TCP connection whether it is still there, and end the connection when it is silent for half
+/// a minute.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn keep_alive(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let options = [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 10),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 5),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 4),
+    ];
+    for (level, name, value) in options {
+        let (value, size): (libc::c_int, _) = (value, size_of::<libc::c_int>());
+        let size = libc::socklen_t::try_from(size).unwrap_or(4);
+        // SAFETY: the kernel reads an int that lives for the call, and no more than its size.
+        let done = unsafe {
+            let fd = socket.as_raw_fd();
+            libc::setsockopt(fd, level, name, (&raw const value).cast(), size)
+        };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 fn socket(family: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<File> {

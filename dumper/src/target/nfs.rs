@@ -26,8 +26,9 @@ pub struct Export<'a> {
 
 /// The versions in the order in which they are tried.
 const VERSIONS: &[&str] = &["4.2", "4.1", "4.0", "3"];
-/// How long a call waits, in tenths of a second, and how often it is repeated: 10 + 20 s, then an error.
-const PATIENCE: [(&str, &str); 2] = [("timeo", "100"), ("retrans", "1")];
+/// How long a call waits, in tenths of a second, and how often it is repeated: 10 + 20 + 30 s, then an error. A
+/// server that has to write to its disk what it took answers late.
+const PATIENCE: [(&str, &str); 2] = [("timeo", "100"), ("retrans", "2")];
 
 impl Export<'_> {
     /// As mount(2) wants it.
@@ -191,7 +192,7 @@ mod tests {
     fn options_of_each_version() {
         assert_eq!(
             data("nfs://192.0.2.1/a", "4.2"),
-            "192.0.2.1:/a vers=4.2,addr=192.0.2.1,soft,proto=tcp,clientaddr=192.0.2.9,timeo=100,retrans=1"
+            "192.0.2.1:/a vers=4.2,addr=192.0.2.1,soft,proto=tcp,clientaddr=192.0.2.9,timeo=100,retrans=2"
         );
         assert_eq!(
             data(

@@ -38,11 +38,22 @@ pub struct Access {
     pub ledger: PathBuf,
     /// How long a server may take to answer at the beginning.
     pub timeout: Duration,
-    /// How long it may take later, when it has much to write.
+    /// How long it may take later to take the next bytes.
     pub patience: Duration,
+    /// How long it may take to write to its disk what it took: whoever waits so long tells PID 1 that he does.
+    pub last: Duration,
 }
 
 impl Reached {
+    /// Whether files go to another machine, which can hold much that is not on its disk yet.
+    pub fn is_far(&self) -> bool {
+        match self {
+            Self::Server(_) => true,
+            Self::Mounted(mounted) => mounted.is_remote() || mounted.fs == "virtiofs",
+            Self::Raw(_) | Self::Console => false,
+        }
+    }
+
     /// Makes the directory of a dump: `name`, or `name-2`, … when that exists.
     ///
     /// # Errors

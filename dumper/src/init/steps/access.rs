@@ -13,5 +13,7 @@ pub(super) fn of(config: &Config, number: u8) -> Access {
         timeout: config.device_timeout,
         // Less than PID 1 has: the error then names the server.
         patience: config.stall.mul_f32(0.75),
+        // PID 1 ends the wait with the deadline, and the target's own.
+        last: config.deadline,
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod alive;
+mod beat;
 mod capture;
 mod config;
 mod finish;
@@ -21,6 +22,7 @@ use crate::config::{Config, SEALED};
 use crate::report::{Status, cut};
 use crate::sys::process::report_pipe;
 use crate::target::TargetSpec;
+use beat::Beat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -142,6 +144,12 @@ impl Context {
         {
             fault.strike();
         }
+    }
+
+    /// For waits in which nothing can be said of progress.
+    fn beat(&self) -> Beat {
+        let pipe = self.pipe.borrow();
+        Beat::over(pipe.as_ref().and_then(|pipe| pipe.try_clone().ok()))
     }
 
     fn send(&self, line: &str) {

@@ -7,6 +7,7 @@ use super::keys::Keys;
 use super::session::{Login, Timeouts};
 use super::signer::CertificateKey;
 use crate::entropy;
+use crate::sys::socket::keep_alive;
 use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
 use russh::{Channel, SshId};
@@ -14,7 +15,9 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,7 +31,11 @@ pub(super) struct Client {
     handle: Handle<Guard>,
     runtime: Runtime,
     ending: Ending,
-    stall: Duration,
+    timeouts: Timeouts,
+    /// Nothing moved for too long once: nobody waits for this server again.
+    stalled: AtomicBool,
+    /// What is asked now may take as long as the server wants.
+    patient: AtomicBool,
 }
 
 impl Client {
@@ -97,14 +104,16 @@ impl Client {
             handle,
             runtime,
             ending,
-            stall: timeouts.stall,
+            timeouts,
+            stalled: AtomicBool::new(false),
+            patient: AtomicBool::new(false),
         })
     }
 
     /// A new channel.
     pub(super) fn channel(&self) -> Result<Channel<Msg>, Fault> {
         self.run(async {
-            match tokio::time::timeout(self.stall, self.handle.channel_open_session()).await {
+            match tokio::time::timeout(self.stall(), self.handle.channel_open_session()).await {
                 Ok(channel) => Ok(channel?),
                 Err(_) => Err(self.stalled()),
             }
@@ -116,17 +125,34 @@ impl Client {
         &self,
         future: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
+        if self.stalled.load(Ordering::Relaxed) {
+            return Err(self.stalled());
+        }
         let result = self.runtime.block_on(future);
-        result.map_err(|fault| ended(&self.ending, fault))
+        result.map_err(|fault| {
+            if fault.kind == io::ErrorKind::TimedOut {
+                self.stalled.store(true, Ordering::Relaxed);
+            }
+            ended(&self.ending, fault)
+        })
     }
 
+    /// How long the server may be silent.
     pub(super) fn stall(&self) -> Duration {
-        self.stall
+        match self.patient.load(Ordering::Relaxed) {
+            true => self.timeouts.last,
+            false => self.timeouts.stall,
+        }
+    }
+
+    /// Whether the server now writes to its disk: that it is silent meanwhile does not mean that it hangs.
+    pub(super) fn patient(&self, patient: bool) {
+        self.patient.store(patient, Ordering::Relaxed);
     }
 
     /// That nothing has moved for too long.
     pub(super) fn stalled(&self) -> Fault {
-        let seconds = self.stall.as_secs();
+        let seconds = self.stall().as_secs();
         Fault::new(
             io::ErrorKind::TimedOut,
             format!(
@@ -155,6 +181,8 @@ fn dial(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, Fault> 
         }
         let connected = TcpStream::connect_timeout(address, left).and_then(|stream| {
             stream.set_nodelay(true)?;
+            // A machine that is gone is noticed although nothing is sent to it.
+            keep_alive(stream.as_fd())?;
             stream.set_nonblocking(true).map(|()| stream)
         });
         match connected {

@@ -175,6 +175,10 @@ impl Pipe {
         Ok(&mut self.inbox)
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) fn inbox(&mut self) -> &mut Inbox {
         &mut self.inbox
     }

@@ -44,6 +44,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the server to take or send anything at all.
     pub stall: Duration,
+    /// For the server to write to its disk what it took.
+    pub last: Duration,
 }
 
 impl Default for Timeouts {
@@ -51,6 +53,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(30),
             stall: Duration::from_secs(60),
+            last: Duration::from_secs(600),
         }
     }
 }
@@ -119,6 +122,7 @@ pub fn reach<'a>(
         connect: access.timeout,
         // Shorter than what PID 1 waits for, so that the error is ours and names the server.
         stall: access.patience / 4 * 3,
+        last: access.last,
     };
     let session = connect(&login, addresses, &keys, timeouts)?;
     Ok((session, path, *way))

@@ -39,16 +39,44 @@ impl Head {
 pub(super) struct Client {
     server: Server,
     kept: Option<(Connection, Instant)>,
+    /// The replies to what is sent now may take long.
+    patient: bool,
 }
 
 impl Client {
     pub(super) fn new(server: Server) -> Self {
-        Self { server, kept: None }
+        Self {
+            server,
+            kept: None,
+            patient: false,
+        }
     }
 
     /// How long one request may take.
     pub(super) fn whole(&self) -> Duration {
-        self.server.whole
+        match self.patient {
+            true => self.server.last,
+            false => self.server.whole,
+        }
+    }
+
+    /// Whether what is sent from now on makes the server write to its disk, or put together, what it took.
+    pub(super) fn patient(&mut self, patient: bool) {
+        self.patient = patient;
+    }
+
+    /// Reads a reply.
+    fn reply(&self, connection: &mut Connection, to_head: bool) -> Result<Reply, Failure> {
+        if !self.patient {
+            return connection.reply(to_head);
+        }
+        connection.patient(self.server.last);
+        let mut reply = connection.reply(to_head);
+        // Its waits are too long for what follows.
+        if let Ok(reply) = &mut reply {
+            reply.keeps = false;
+        }
+        reply
     }
 
     /// Sends a request whose body is known, and reads the reply.
@@ -84,7 +112,7 @@ impl Client {
         let mut connection = sending.0;
         connection.begin();
         let reply = match connection.flush() {
-            Ok(()) => connection.reply(false)?,
+            Ok(()) => self.reply(&mut connection, false)?,
             Err(e) => connection.last_words(e)?,
         };
         self.keep(connection, &reply);
@@ -115,7 +143,7 @@ impl Client {
             .and_then(|()| connection.write_all(body))
             .and_then(|()| connection.flush());
         let reply = match sent {
-            Ok(()) => connection.reply(head.is_head())?,
+            Ok(()) => self.reply(&mut connection, head.is_head())?,
             Err(e) => connection.last_words(e)?,
         };
         self.keep(connection, &reply);

@@ -3,9 +3,11 @@
 use super::failure::Failure;
 use super::reply::Reply;
 use super::tls;
+use crate::sys::socket::keep_alive;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,8 @@ pub(super) struct Server {
     pub(super) quiet: Duration,
     /// A request and its reply must be over in so long.
     pub(super) whole: Duration,
+    /// The same of one that makes the server write to its disk, or put together, what it took; it may be silent meanwhile.
+    pub(super) last: Duration,
 }
 
 /// How long a server that broke off a request may take to say why.
@@ -115,6 +119,12 @@ impl Connection {
         }
     }
 
+    /// What follows must be over in so long, without a word until then.
+    pub(super) fn patient(&mut self, last: Duration) {
+        let timed = self.timed();
+        (timed.quiet, timed.until) = (last, Instant::now() + last);
+    }
+
     /// What follows must be over in the time of a whole request.
     pub(super) fn begin(&mut self) {
         let until = Instant::now() + self.whole;
@@ -174,6 +184,8 @@ fn socket(server: &Server) -> Result<TcpStream, Failure> {
             Ok(socket) => {
                 // Without it a request waits for the acknowledgement of its head.
                 let _ = socket.set_nodelay(true);
+                // A machine that is gone is noticed although nothing is sent to it.
+                let _ = keep_alive(socket.as_fd());
                 return Ok(socket);
             }
             Err(e) => last = e,

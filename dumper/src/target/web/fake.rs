@@ -82,6 +82,7 @@ impl Fake {
             ledger: secrets.join("ledger"),
             timeout: Duration::from_secs(2),
             patience: Duration::from_secs(8),
+            last: Duration::from_secs(8),
         }
     }
 }

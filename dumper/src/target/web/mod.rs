@@ -170,6 +170,7 @@ fn client(
         // A part can be sent again before PID 1 ends a capture that does not go on.
         quiet: (access.patience / 4).clamp(LEAST, MOST),
         whole: (access.patience / 2).max(LEAST),
+        last: access.last.max(LEAST),
     }))
 }
 

@@ -72,7 +72,8 @@ impl Capture<'_> {
             report.panic_line = panic;
             report.panic_place = summary.panic_place;
         }
-        pending.commit().map_err(|e| e.to_string())?;
+        let committed = self.waiting(|| pending.commit());
+        committed.map_err(|e| e.to_string())?;
         report.file(FileEntry::new(name, bytes, Some(crc32)));
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! The dead kernel's memory: a file under its incomplete name that gets its final one when it is whole.
 
+use super::super::beat::Far;
 use super::super::names::Names;
 use super::super::watch::Watch;
 use super::Capture;
 use crate::dump::{self, DeadKernel, DumpError, Options, Summary};
+use crate::format::Out;
 use crate::format::flat::FlatOut;
 use crate::report::{FileEntry, Outcome, Report, Status, bounded};
 use crate::target::{Pending, Place, Sequence};
@@ -45,7 +47,9 @@ impl Capture<'_> {
         let start = Instant::now();
         let written = || pending.written();
         let mut watch = Watch::new(self.context, &written);
-        let done = self.write(kernel, &options, &*pending, &mut watch);
+        let far = Far::new(pending.out(), &self.beat);
+        let out = if self.far { &far } else { pending.out() };
+        let done = self.write(kernel, &options, out, &mut watch);
         watch.phases(report);
         report.phase("dump", start);
         match done {
@@ -65,10 +69,10 @@ impl Capture<'_> {
         &self,
         kernel: &DeadKernel,
         options: &Options,
-        pending: &dyn Pending,
+        out: &dyn Out,
         watch: &mut Watch<'_>,
     ) -> Result<Summary, DumpError> {
-        let sequence = Sequence::new(pending.out());
+        let sequence = Sequence::new(out);
         if let Some(seal) = self.seal {
             let writer = seal.over(sequence).map_err(DumpError::Output)?;
             return stream(kernel, options, writer, watch, |writer| {
@@ -79,7 +83,7 @@ impl Capture<'_> {
             let end = |sequence: Sequence<'_>| Ok(sequence.sum());
             return stream(kernel, options, sequence, watch, end);
         }
-        dump::dump(kernel, options, pending.out(), watch)
+        dump::dump(kernel, options, out, watch)
     }
 
     fn conclude(
@@ -93,8 +97,11 @@ impl Capture<'_> {
         (report.pages, report.bytes, report.level) = (summary.pages, summary.bytes, summary.level);
         summary.warnings.iter().for_each(|w| report.warn(w));
         let (name, result, mut reason) = match summary.outcome {
-            dump::Outcome::Complete => (self.names.vmcore.as_str(), pending.commit(), None),
-            dump::Outcome::Partial(why) => (incomplete, pending.keep(), Some(why)),
+            dump::Outcome::Complete => {
+                let committed = self.waiting(|| pending.commit());
+                (self.names.vmcore.as_str(), committed, None)
+            }
+            dump::Outcome::Partial(why) => (incomplete, self.waiting(|| pending.keep()), Some(why)),
         };
         report.phase("sync", start);
         if let Err(e) = result {

@@ -6,6 +6,7 @@ mod memory;
 
 pub(super) use evidence::last_resort;
 
+use super::beat::Beat;
 use super::mount::reached_fact;
 use super::names::{Names, REPORT};
 use super::report::report_fact;
@@ -62,6 +63,8 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             log_is_sealed(&config),
         ),
         seal: seal.as_ref(),
+        far: reached.is_far(),
+        beat: context.beat(),
     };
     let outcome = match &kernel {
         Ok(kernel) => {
@@ -186,4 +189,17 @@ struct Capture<'a> {
     dir: &'a dyn Place,
     names: Names,
     seal: Option<&'a Seal>,
+    /// The files go to another machine.
+    far: bool,
+    beat: Beat,
+}
+
+impl Capture<'_> {
+    /// Does what may have to wait for a server's disk.
+    fn waiting<T>(&self, then: impl FnOnce() -> T) -> T {
+        match self.far {
+            true => self.beat.during(then),
+            false => then(),
+        }
+    }
 }

@@ -35,6 +35,14 @@ impl Shell {
         finish(&mut self.begin(command)?)
     }
 
+    /// Runs what makes the server write to its disk, which may take long.
+    pub(super) fn patiently<T>(&self, then: impl FnOnce() -> T) -> T {
+        self.0.patient(true);
+        let done = then();
+        self.0.patient(false);
+        done
+    }
+
     /// Runs a command that must succeed.
     pub(super) fn must(&self, command: &str) -> Result<String, Fault> {
         succeeded(self.run(command)?, command)

@@ -94,9 +94,9 @@ impl ExecDir {
             return Ok(false);
         }
         let dir = self.sync_of(&quoted(&self.path));
-        self.shell
-            .must(&format!("mv -f {from} {to} && {dir}"))
-            .map(|_| true)
+        let rename = format!("mv -f {from} {to} && {dir}");
+        let renamed = self.shell.patiently(|| self.shell.must(&rename));
+        renamed.map(|_| true)
     }
 }
 

@@ -59,6 +59,10 @@ impl<'a> ExecFile<'a> {
 
     /// Ends the command, and checks that every byte arrived.
     fn close(&self) -> Result<(), Fault> {
+        self.dir.shell().patiently(|| self.closed())
+    }
+
+    fn closed(&self) -> Result<(), Fault> {
         let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
         succeeded(finish(&mut pipe)?, &self.command)?;
         let at = self.dir.at(&self.incomplete);
@@ -87,6 +91,15 @@ impl Out for ExecFile<'_> {
         self.written
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What the command has written by now; the rest is synced at the end.
+    fn sync(&self) -> io::Result<()> {
+        let sync = self.dir.sync_of(&self.dir.at(&self.incomplete));
+        let shell = self.dir.shell();
+        let synced = shell.patiently(|| shell.must(&sync));
+        let synced = synced.map_err(|fault| fault.into_io(self.dir.place()));
+        synced.map(|_| ())
     }
 
     fn is_stream(&self) -> bool {

@@ -252,6 +252,13 @@ impl Sftp {
 
     /// Syncs where the server can; in any case every write is answered.
     pub(super) fn sync(&mut self, file: &Handle) -> Result<(), Fault> {
+        self.wire.patient(true);
+        let synced = self.synced(file);
+        self.wire.patient(false);
+        synced
+    }
+
+    fn synced(&mut self, file: &Handle) -> Result<(), Fault> {
         self.drain(file)?;
         if !self.offers.fsync {
             return Ok(());

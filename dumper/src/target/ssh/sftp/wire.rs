@@ -10,6 +10,9 @@ pub(super) trait Wire: Send {
 
     /// Appends what has come; when `wait`, not before something has.
     fn receive(&mut self, into: &mut Vec<u8>, wait: bool) -> Result<(), Fault>;
+
+    /// Whether what is waited for may take as long as the server wants.
+    fn patient(&mut self, _patient: bool) {}
 }
 
 impl Wire for Pipe {
@@ -23,5 +26,9 @@ impl Wire for Pipe {
         }
         into.append(&mut self.inbox().output);
         Ok(())
+    }
+
+    fn patient(&mut self, patient: bool) {
+        self.client().patient(patient);
     }
 }

@@ -82,7 +82,26 @@ impl<'a> Upload<'a> {
         };
         sending.chunk(&state.held)?;
         sending.last_chunk()?;
-        good(self.place.client().end(sending)?).map(|_| ())
+        // The server may have to copy it all before it answers.
+        let mut client = self.place.client();
+        client.patient(true);
+        let reply = client.end(sending);
+        client.patient(false);
+        good(reply?).map(|_| ())
+    }
+
+    /// Gives it its final name. The answer to a try before the last one can be lost: then it has the name already.
+    fn rename(&self, from: &str) -> Result<(), Failure> {
+        self.place.client().patient(true);
+        let moved = self.place.moves(from, &self.name);
+        self.place.client().patient(false);
+        match moved {
+            Err(e) if e.status() == Some(404) => match self.place.head(&self.name) {
+                Ok(Some(bytes)) if bytes == self.written() => Ok(()),
+                _ => Err(e),
+            },
+            moved => moved,
+        }
     }
 
     fn refuse(&self, state: &State) -> Result<(), TargetError> {
@@ -140,7 +159,7 @@ impl Pending for Upload<'_> {
         let done = self
             .end(&mut state, first)
             .and_then(|()| match self.place.renames {
-                true => self.place.moves(first, &self.name),
+                true => self.rename(first),
                 false => Ok(()),
             });
         done.map_err(|e| self.place.failed(&e))

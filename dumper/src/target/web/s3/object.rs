@@ -1,12 +1,13 @@
 //! One multipart upload: parts, and in the end an object.
 
-use super::bucket::{Call, crc32};
+use super::bucket::{Bucket, Call, crc32};
 use super::note::Note;
 use super::{S3Place, xml};
 use crate::target::place::Part;
 use crate::target::web::client::Sending;
 use crate::target::web::failure::Failure;
 use crate::target::web::reply::Reply;
+use crate::target::web::retry::persist;
 use std::fmt::Write;
 
 /// Longer names of uploads and parts are not believed.
@@ -128,6 +129,13 @@ impl Object {
 
     /// Makes the object of the parts.
     pub(super) fn complete(&self, place: &S3Place) -> Result<(), Failure> {
+        place.bucket().client.patient(true);
+        let completed = self.put_together(place);
+        place.bucket().client.patient(false);
+        completed
+    }
+
+    fn put_together(&self, place: &S3Place) -> Result<(), Failure> {
         let key = place.key(&self.name);
         let body = self.list();
         let call = Call {
@@ -137,25 +145,38 @@ impl Object {
             body: body.as_bytes(),
             ..Call::default()
         };
-        let reply = place.bucket().call(&call);
-        match reply.and_then(|reply| completed(&reply)) {
+        let limit = place.bucket().client.whole();
+        let mut lost = false;
+        let once = |bucket: &mut Bucket| completed(&bucket.once(&call)?);
+        let again = |bucket: &mut Bucket, failure: &Failure| {
+            lost = true;
+            bucket.remarks.again(&format!("POST {key}"), failure);
+        };
+        let done = persist(&mut *place.bucket(), limit, once, again);
+        match done {
             // The answer to a try before this one can be lost.
             Err(Failure::Status { code, .. }) if code == "NoSuchUpload" => {
-                self.is_there(place, code)
-            }
-            Err(e) if e.passes() => {
-                let again = place.bucket().call(&call);
-                again.and_then(|reply| completed(&reply))
+                self.is_there(place, code, lost)
             }
             done => done,
         }
     }
 
-    fn is_there(&self, place: &S3Place, code: String) -> Result<(), Failure> {
-        if place.head(&self.name)? == Some(self.bytes) {
-            return Ok(());
+    fn is_there(&self, place: &S3Place, code: String, lost: bool) -> Result<(), Failure> {
+        match place.head(&self.name) {
+            Ok(Some(bytes)) if bytes == self.bytes => Ok(()),
+            // Nobody else ends this upload.
+            Err(Failure::Status { .. }) if lost => {
+                let text = format!(
+                    "the upload of {} is over, and this key may not see that it was completed",
+                    self.name
+                );
+                place.bucket().remarks.add(&text);
+                Ok(())
+            }
+            Err(e) => Err(e),
+            Ok(_) => Err(Failure::Status { status: 404, code }),
         }
-        Err(Failure::Status { status: 404, code })
     }
 
     fn list(&self) -> String {
