@@ -28,6 +28,13 @@ pub enum Reached {
     Console,
 }
 
+/// When the image was built whose secrets these are, in seconds since 1970: no certificate is judged at an earlier time.
+#[cfg(any(feature = "s3", feature = "ssh"))]
+pub(super) fn built(secrets: &std::path::Path) -> u64 {
+    let built = std::fs::read_to_string(secrets.join("built")).unwrap_or_default();
+    built.trim().parse().unwrap_or(0)
+}
+
 /// What else is needed to use a target.
 #[derive(Clone, Debug)]
 pub struct Access {

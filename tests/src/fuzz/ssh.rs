@@ -57,7 +57,7 @@ pub(super) fn sftp_seeds() -> Vec<Vec<u8>> {
 pub(super) fn known_hosts(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for port in [22, 2222] {
-        let pinned = Pinned::find(&text, "vault.lab", port, &[[10, 0, 2, 2].into()]);
+        let pinned = Pinned::find(&text, "vault.lab", port);
         let _ = (pinned.is_empty(), pinned.names());
     }
 }

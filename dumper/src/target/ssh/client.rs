@@ -47,8 +47,7 @@ impl Client {
         timeouts: Timeouts,
     ) -> Result<Self, Fault> {
         let (key, cert) = (keys.private()?, keys.certificate()?);
-        let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
-        let pinned = keys.pinned(&login.host, login.port, &ips)?;
+        let pinned = keys.pinned(&login.host, login.port)?;
         // A capture kernel has little that is random, and russh waits for it without a deadline.
         entropy::fill(&mut [0; 32])?;
         let stream = dial(addresses, timeouts.connect)?;
@@ -66,6 +65,7 @@ impl Client {
         });
         let guard = Guard {
             pinned,
+            built: keys.built,
             ending: ending.clone(),
         };
         let logging_in = async {

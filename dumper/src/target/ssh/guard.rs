@@ -29,6 +29,8 @@ impl Ending {
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) pinned: Pinned,
+    /// No time before it is believed, in seconds since 1970.
+    pub(super) built: u64,
     pub(super) ending: Ending,
 }
 
@@ -103,10 +105,11 @@ impl Guard {
     }
 
     /// A certificate that an authority in known_hosts signed for this name. One that begins in the future is taken: the clock
-    /// of a capture kernel may be that of an empty battery; one that has ended is not.
+    /// of a capture kernel may be that of an empty battery; one that has ended is not, be it by the time when the image was built.
     fn judge_certificate(&self, cert: &Certificate) -> Result<(), Fault> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |d| d.as_secs()).max(cert.valid_after());
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let clock = clock.map_or(0, |d| d.as_secs());
+        let now = judged_at(clock, self.built, cert.valid_after());
         let signer = PublicKey::new(cert.signature_key().clone(), "");
         let key = PublicKey::new(cert.public_key().clone(), "");
         let shown = format!("its host certificate, signed by {},", fingerprint(&signer));
@@ -142,4 +145,24 @@ fn fingerprint(key: &PublicKey) -> String {
 
 fn refused(why: String) -> Fault {
     Fault::new(io::ErrorKind::PermissionDenied, why)
+}
+
+/// The time at which a certificate is judged.
+fn judged_at(clock: u64, built: u64, valid_after: u64) -> u64 {
+    clock.max(built).max(valid_after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_reset_makes_no_ended_certificate_good() {
+        let (from, to) = (1_000, 2_000);
+        // The clock of an empty battery, and an image that was built after the end.
+        assert!(judged_at(7, 3_000, from) > to);
+        assert_eq!(judged_at(7, 1_500, from), 1_500);
+        assert_eq!(judged_at(2_500, 1_500, from), 2_500);
+        assert_eq!(judged_at(7, 0, from), from);
+    }
 }

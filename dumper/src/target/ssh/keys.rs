@@ -7,7 +7,6 @@ use russh::keys::{Certificate, PrivateKey};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 
 /// A private key, a certificate for it, and the host keys that are pinned.
@@ -19,6 +18,8 @@ pub struct Keys {
     pub cert: Option<String>,
     /// The text of a `known_hosts` file.
     pub known_hosts: String,
+    /// When they were put together, in seconds since 1970, where that is known: the clock of a capture kernel may be wrong.
+    pub built: u64,
 }
 
 impl fmt::Debug for Keys {
@@ -37,6 +38,7 @@ impl Keys {
             key: read(key)?,
             cert: cert.map(read).transpose()?.map(text),
             known_hosts: text(read(known_hosts)?),
+            built: 0,
         })
     }
 
@@ -55,14 +57,14 @@ impl Keys {
         let Some((host, port)) = spec.server() else {
             return Ok(());
         };
-        self.pinned(&host, port, &[])
+        self.pinned(&host, port)
             .map(|_| ())
             .map_err(|fault| fault.at(&place))
     }
 
     /// The host keys of a server; that there are none is an error.
-    pub(super) fn pinned(&self, host: &str, port: u16, ips: &[IpAddr]) -> Result<Pinned, Fault> {
-        let pinned = Pinned::find(&self.known_hosts, host, port, ips);
+    pub(super) fn pinned(&self, host: &str, port: u16) -> Result<Pinned, Fault> {
+        let pinned = Pinned::find(&self.known_hosts, host, port);
         if !pinned.is_empty() {
             return Ok(pinned);
         }
@@ -148,6 +150,7 @@ mod tests {
             key: key.into(),
             cert: None,
             known_hosts: known_hosts.into(),
+            built: 0,
         }
     }
 

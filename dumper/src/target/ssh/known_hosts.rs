@@ -27,12 +27,13 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// The keys that `text` has for `host`, as the target's URL names it, or for one of its addresses. Lines that are not
-    /// understood are none.
-    pub fn find(text: &str, host: &str, port: u16, addresses: &[IpAddr]) -> Self {
-        let addresses = addresses.iter().map(ToString::to_string);
+    /// The keys that `text` has for `host`, as the target's URL names it. Lines that are not understood are none. An address counts
+    /// only when the target names it: what a name means may come from DNS, which anybody on the way can answer.
+    pub fn find(text: &str, host: &str, port: u16) -> Self {
         let mut names = vec![host.to_ascii_lowercase()];
-        names.extend(addresses.filter(|address| address != host));
+        // An IPv6 address can be written in several ways.
+        let address = host.parse::<IpAddr>().map(|address| address.to_string());
+        names.extend(address.ok().filter(|address| *address != names[0]));
         let on_port: Vec<String> = names
             .iter()
             .map(|name| format!("[{name}]:{port}"))
@@ -209,7 +210,7 @@ mod tests {
     }
 
     fn find(text: &str, host: &str, port: u16) -> Pinned {
-        Pinned::find(text, host, port, &["10.0.2.2".parse().unwrap()])
+        Pinned::find(text, host, port)
     }
 
     #[test]
@@ -219,19 +220,25 @@ mod tests {
             ("other,vault", true),
             ("VAULT", true),
             ("v?u*", true),
-            ("10.0.2.2", true),
+            ("10.0.2.2", false),
             ("*,!vault", false),
             ("vaul", false),
             ("[vault]:2222", false),
         ] {
             let pinned = find(&format!("# c\n\n{hosts} {A} comment\n"), "vault", 22);
-            // The address is another name: what is negated for one name may be meant for the other.
-            let found = found || hosts == "*,!vault";
             assert_eq!(pinned.holds(&key(A)), found, "{hosts}");
             assert!(!pinned.holds(&key(B)));
         }
-        let only_name = Pinned::find(&format!("*,!vault {A}"), "vault", 22, &[]);
-        assert!(only_name.is_empty());
+    }
+
+    #[test]
+    fn an_address_is_no_proof_of_a_name() {
+        let text = format!("vault {A}\n10.0.0.66 {B}\nfd00::2 {B}\n10.0.0.* {B}\n");
+        assert!(!find(&text, "vault", 22).holds(&key(B)));
+        assert!(find(&text, "10.0.0.66", 22).holds(&key(B)));
+        assert!(find(&text, "fd00:0::2", 22).holds(&key(B)));
+        assert!(find(&format!("*,!vault {A}"), "vault", 22).is_empty());
+        assert!(find(&format!("*,![vault]:2222 {A}"), "vault", 2222).holds(&key(A)));
     }
 
     #[test]

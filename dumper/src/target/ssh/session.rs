@@ -108,11 +108,12 @@ pub fn reach<'a>(
         return Err(why.at(&spec.to_string()));
     };
     let cert = access.secrets.join("ssh_cert");
-    let keys = Keys::read(
+    let mut keys = Keys::read(
         &access.secrets.join("ssh_key"),
         cert.exists().then_some(cert.as_path()),
         &access.secrets.join("known_hosts"),
     )?;
+    keys.built = crate::target::reached::built(&access.secrets);
     let login = Login {
         user: user.clone(),
         host,

@@ -1,6 +1,5 @@
 //! The time as the server has it: the clock of a capture kernel may be wrong, and a signature is good for a few minutes only.
 
-use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,8 +50,7 @@ pub(super) fn own() -> i64 {
 
 /// When the image was built whose secrets these are, in seconds since 1970.
 pub(super) fn built(secrets: &Path) -> i64 {
-    let built = fs::read_to_string(secrets.join("built")).unwrap_or_default();
-    built.trim().parse().unwrap_or(0)
+    i64::try_from(crate::target::reached::built(secrets)).unwrap_or(0)
 }
 
 /// Seconds since 1970 of an HTTP date, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7). The obsolete forms are not read.
