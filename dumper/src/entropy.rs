@@ -2,9 +2,9 @@
 //!
 //! A capture kernel has seen few interrupts, so getrandom(2) may block: for ever before Linux 5.4, a second or so since (it then counts
 //! the jitter of its clock). What makes it ready at once: `random.trust_cpu` with a CPU that has RDRAND, the seed that kexec_file_load(2)
-//! hands on (x86, from Linux 6.0), and [`seed`]: a file in the image that the image builder fills with the host's random numbers, and which
-//! the kernel is told to count. The same image starts with the same seed after every panic; so what differs, the command line with the
-//! dead kernel's boot id and the clock, is mixed in.
+//! hands on (x86, from Linux 6.0), and [`seed`]: a file that `baredumpctl arm` puts beside the image, with random numbers of the host that
+//! are on no disk, and which the kernel is told to count. Who arms in another way gives none. The command line with the dead kernel's
+//! boot id and the clock are mixed in.
 //!
 //! Nothing here waits without a deadline.
 
@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The seed in the image.
+/// The seed, until it has served.
 pub const SEED: &str = "/etc/baredump/seed";
 /// Bytes of a seed.
 pub const SEED_LEN: usize = SEED_MAX;
@@ -29,10 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why there are no random numbers.
 #[derive(Debug, thiserror::Error)]
 pub enum EntropyError {
-    /// The image's.
-    #[error(
-        "no seed of random numbers from {path}: {source}: build the image anew with baredumpctl image"
-    )]
+    /// The host's.
+    #[error("no seed of random numbers from {path}: {source}: arm anew with baredumpctl arm")]
     Seed {
         /// The file.
         path: String,
@@ -41,7 +39,7 @@ pub enum EntropyError {
     },
     /// The kernel's.
     #[error(
-        "the kernel has no random numbers yet, after {seconds} s: build the image anew with baredumpctl image, or add random.trust_cpu=on to the capture kernel's command line"
+        "the kernel has no random numbers yet, after {seconds} s: arm anew with baredumpctl arm, or add random.trust_cpu=on to the capture kernel's command line"
     )]
     NotReady {
         /// How long was waited.
@@ -100,6 +98,8 @@ pub fn fill(buf: &mut [u8]) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
         result => return result,
     }
+    // The step that should have given it may have died.
+    let _ = seed(Path::new(SEED));
     wait(PATIENCE)?;
     fill_now(buf)
 }

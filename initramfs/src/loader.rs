@@ -8,20 +8,23 @@ pub use explain::{Facts, explain};
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use baredump::entropy;
 use baredump::sys::kexec;
 use baredump::target::web::Ends;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::arm64_image;
 use crate::bzimage::{BzImage, BzImageError};
 use crate::cmdline::TooLong;
+use crate::cpio::Archive;
 use crate::memory;
 
 /// Since Linux 7.0, and before; the old names stay as links for a while.
@@ -229,7 +232,14 @@ pub fn arm(
     };
     let armed = || number(root, CRASH_LOADED).is_ok_and(|loaded| loaded != 0);
     let before = armed();
-    kexec::load_crash_kernel(kernel_file.as_fd(), image_file.as_fd(), &words).map_err(|err| {
+    let load =
+        |initrd: &File| kexec::load_crash_kernel(kernel_file.as_fd(), initrd.as_fd(), &words);
+    let loaded = match seeded(&image_file) {
+        // A policy may forbid what is on no disk; the image alone is better than nothing.
+        Ok(initrd) => load(&initrd).or_else(|_| load(&image_file)),
+        Err(_) => load(&image_file),
+    };
+    loaded.map_err(|err| {
         let facts = Facts::collect(root, kernel, record.image_bytes, reserved);
         LoadError::Refused(explain(&err, &facts) + forget(root, before, armed()))
     })?;
@@ -248,6 +258,25 @@ fn crc32(mut file: &File) -> io::Result<u32> {
 pub fn is_loaded(record: &Record) -> bool {
     let file = File::open(&record.image).and_then(|file| crc32(&file));
     file.is_ok_and(|crc| crc == record.image_crc32)
+}
+
+/// The image behind an archive with random numbers for the capture kernel, new for each time it is loaded and on no disk: the image is
+/// on one, perhaps beside the dumps that are encrypted with what becomes of them.
+fn seeded(image: &File) -> io::Result<File> {
+    let mut seed = vec![0; entropy::SEED_LEN];
+    File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    let mut archive = Archive::new();
+    let path = entropy::SEED.trim_start_matches('/');
+    archive
+        .directory("etc/baredump", 0o755)
+        .and_then(|()| archive.file(path, 0o600, seed))
+        .map_err(io::Error::other)?;
+    let mut whole = File::from(memfd_create(c"baredump", MFdFlags::MFD_CLOEXEC)?);
+    whole.write_all(&archive.to_bytes())?;
+    let mut image = image;
+    image.rewind()?;
+    io::copy(&mut image, &mut whole)?;
+    Ok(whole)
 }
 
 /// The kernel gives up what is loaded before it looks at what is to be loaded: after a failure the machine may be armed no more.

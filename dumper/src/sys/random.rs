@@ -27,6 +27,9 @@ pub fn getrandom(buf: &mut [u8], wait: bool) -> io::Result<usize> {
     usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
+/// Bits that a seed counts for: what a key has, and what makes every kernel ready; not more, since others had it before.
+const CREDIT: c_int = 256;
+
 /// RNDADDENTROPY: gives the kernel at most [`SEED_MAX`] bytes that nobody knows.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub fn credit(device: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
         *to = *from;
         pool.buf_size += 1;
     }
-    pool.entropy_count = pool.buf_size * 8;
+    pool.entropy_count = CREDIT.min(pool.buf_size * 8);
     let request = nix::request_code_write!(b'R', 3, size_of::<[c_int; 2]>());
     // SAFETY: the kernel reads a `rand_pool_info` whose `buf_size` bytes are inside of `pool`.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), request, &raw const pool) };

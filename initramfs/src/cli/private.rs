@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -19,10 +19,8 @@ pub(super) type Private = (&'static str, Vec<u8>);
 pub(super) const PRESIGNED: &str = "presigned";
 /// Larger files are no keys.
 const LARGEST: u64 = 1 << 20;
-/// Bytes of the seed: what the kernel's generator takes.
-const SEED: usize = 512;
 
-/// What the targets need, and a seed where something is encrypted: early in a capture kernel there is little that is random.
+/// What the targets need, and whom everything is sealed to.
 pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     let mut files = Vec::new();
     check_names(config)?;
@@ -51,12 +49,9 @@ pub(super) fn files(config: &Config) -> Result<Vec<Private>> {
     }
     if files
         .iter()
-        .any(|(name, _)| matches!(*name, "ca.pem" | PRESIGNED))
+        .any(|(name, _)| matches!(*name, "ca.pem" | "known_hosts" | PRESIGNED))
     {
         files.push(("built", built().into()));
-    }
-    if !files.is_empty() || !config.recipients.is_empty() {
-        files.push(("seed", seed()?));
     }
     Ok(files)
 }
@@ -230,14 +225,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn seed() -> Result<Vec<u8>> {
-    let source = PathBuf::from("/dev/urandom");
-    let mut seed = vec![0; SEED];
-    let read = File::open(&source).and_then(|mut file| file.read_exact(&mut seed));
-    read.with_context(|| source.display().to_string())?;
-    Ok(seed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,7 +269,8 @@ mod tests {
                 ("known_hosts", HOSTS.as_bytes().to_vec())
             ]
         );
-        assert_eq!((found[2].0, found[2].1.len()), ("seed", SEED));
+        let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["ssh_key", "known_hosts", "built"]);
         let bad = format!("targets = [\"https://h/d\"]\nca = {:?}\n", path("key"));
         let bad = files(&Config::from_toml_strict(&bad).unwrap()).unwrap_err();
         assert!(format!("{bad:#}").contains("no certificate"), "{bad:#}");
@@ -303,6 +291,10 @@ mod tests {
         );
         let plain = Config::from_toml_strict("targets = [\"file:/dev/vda:/\"]").unwrap();
         assert!(files(&plain).unwrap().is_empty());
+        let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        let sealed = format!("targets = [\"file:/dev/vda:/\"]\nrecipients = [{key:?}]");
+        let sealed = files(&Config::from_toml_strict(&sealed).unwrap()).unwrap();
+        assert_eq!(sealed, [("sealed", key.as_bytes().to_vec())]);
     }
 
     #[test]
@@ -328,7 +320,7 @@ mod tests {
         fs::write(&path, &good).unwrap();
         let found = files(&config("")).unwrap();
         let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["presigned", "built", "seed"]);
+        assert_eq!(names, ["presigned", "built"]);
         assert_eq!(found[0].1, good.as_bytes());
         let both = error(&format!("s3_credentials = {path:?}"));
         assert!(both.contains("both set"), "{both}");
