@@ -29,18 +29,22 @@ pub fn udp(to: SocketAddr) -> io::Result<UdpSocket> {
 /// What each address said.
 pub fn connect(addresses: &[IpAddr], port: u16, deadline: Duration) -> Result<TcpStream, NetError> {
     let end = Instant::now() + deadline;
-    let mut said = Vec::new();
+    let (mut said, mut refused) = (Vec::new(), !addresses.is_empty());
     for (n, address) in addresses.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             said.push(format!("{address} was not tried any more"));
+            refused = false;
             continue;
         }
         let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
         let wait = share.max(LEAST.min(left));
         match TcpStream::connect_timeout(&SocketAddr::new(*address, port), wait) {
             Ok(stream) => return Ok(stream),
-            Err(error) => said.push(format!("{address} {}", reason(&error, wait))),
+            Err(error) => {
+                refused &= error.kind() == io::ErrorKind::ConnectionRefused;
+                said.push(format!("{address} {}", reason(&error, wait)));
+            }
         }
     }
     if said.is_empty() {
@@ -49,6 +53,7 @@ pub fn connect(addresses: &[IpAddr], port: u16, deadline: Duration) -> Result<Tc
     Err(NetError::Connect {
         port,
         why: said.join("; "),
+        refused,
     })
 }
 

@@ -114,6 +114,8 @@ pub enum NetError {
         port: u16,
         /// Each address and what it said.
         why: String,
+        /// Each said no: to wait is of no use.
+        refused: bool,
     },
 }
 

@@ -71,7 +71,7 @@ fn none(_: &Bench<'_>, dir: &Path, guest: &mut Guest) -> Result<Servers> {
         format!("file:UUID={ABSENT}:/var/crash"),
         format!("nfs://{HOST4}:{}/export", free_port()?),
     ];
-    guest.config = config(&targets, &[DHCP])? + "device_timeout = \"6s\"\n";
+    guest.config = config(&targets, &[DHCP])? + "device_timeout = \"14s\"\n";
     guest.config += &format!("fence_kdump = [\"{HOST4}:{}\"]\n", fence.port);
     Ok(vec![Box::new(fence)])
 }

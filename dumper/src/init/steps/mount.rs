@@ -70,27 +70,37 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     Ok(End::Done)
 }
 
-/// Waits until the server takes a connection: that is what says that the way to it works. The address that did comes first.
+/// Waits until the server takes a connection: that is what says that the way to it works. The address that did comes first. All of it,
+/// questions for its address too, has the time of a device.
 fn server(context: &Context, plan: &Plan, spec: &TargetSpec) -> Result<Vec<SocketAddr>, String> {
+    let (start, patience) = (Instant::now(), plan.config.device_timeout);
+    let left = || patience.saturating_sub(start.elapsed());
     let (known, port) = addresses(context, plan, spec)?;
-    let patience = plan.config.device_timeout;
-    let connected = match connect(&known, port, patience) {
+    let (name, _) = spec.server().ok_or(NO_SERVER)?;
+    let servers = match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(_) => Vec::new(),
+        Err(_) => network::dns(context.target),
+    };
+    // Some of the time is for another address.
+    let share = if servers.is_empty() { 3 } else { 2 };
+    let connected = match connect(&known, port, left() / 3 * share) {
         Ok(peer) => peer,
         // The server may have moved since its address was recorded.
         Err(e) => {
-            let (name, _) = spec.server().ok_or(NO_SERVER)?;
-            let asked = net::dns::ask(&name, &network::dns(context.target), patience);
+            let asked = net::dns::ask(&name, &servers, left().min(ASK));
             let asked = asked.map_err(|_| e.to_string())?;
             if asked == known {
                 return Err(e.to_string());
             }
-            connect(&asked, port, patience).map_err(|e| e.to_string())?
+            connect(&asked, port, left()).map_err(|e| e.to_string())?
         }
     };
     let others = at(&known, port).filter(|other| *other != connected);
     Ok(std::iter::once(connected).chain(others).collect())
 }
 
+/// How long name servers are asked for an address when there is one already that does not answer.
+const ASK: Duration = Duration::from_secs(5);
 const NO_SERVER: &str = "the target is no server";
 
 /// Where the server is and at which port, as far as that is known without a connection.
@@ -110,8 +120,8 @@ fn at(addresses: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
     addresses.iter().map(at)
 }
 
-/// The address that takes a connection. A network that has just come up may lead nowhere for a while, and a server that refuses
-/// may be starting. The error is that of the longest attempt: the last one may have had no time.
+/// The address that takes a connection. A network that has just come up may lead nowhere for a while; who refuses is there, and no
+/// server listens. The error is that of the longest attempt: the last one may have had no time.
 fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<SocketAddr, NetError> {
     let start = Instant::now();
     let mut worst: Option<(Duration, NetError)> = None;
@@ -119,6 +129,7 @@ fn connect(addresses: &[IpAddr], port: u16, patience: Duration) -> Result<Socket
         let (from, left) = (Instant::now(), patience.saturating_sub(start.elapsed()));
         let error = match net::connect(addresses, port, left) {
             Ok(stream) => return stream.peer_addr().map_err(NetError::Netlink),
+            Err(error @ NetError::Connect { refused: true, .. }) => return Err(error),
             Err(error) => error,
         };
         worst = match worst {
@@ -145,4 +156,22 @@ pub(super) fn warnings_fact(target: u8) -> String {
 /// The fact that says how a target was reached.
 pub(super) fn reached_fact(target: u8) -> String {
     format!("mount-{target}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refuses_is_not_waited_for() {
+        // Nobody listens at a port that was just given up.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let start = Instant::now();
+        let here = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+        let error = connect(&here, port, Duration::from_secs(9)).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(3), "{error}");
+        assert!(error.to_string().contains("127.0.0.2 refused"), "{error}");
+    }
 }
