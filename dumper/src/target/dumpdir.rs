@@ -52,7 +52,7 @@ impl DumpDir {
             } else {
                 format!("{name}-{n}")
             };
-            let at = base_path.join(&name);
+            let at = shown(mounted, &base_path.join(&name));
             match mkdirat(&base, name.as_str(), PRIVATE_DIR) {
                 Ok(()) => {
                     fsync(&base).map_err(at_path("sync", &base_path))?;
@@ -64,7 +64,9 @@ impl DumpDir {
                 Err(e) => return Err(at_path("make", &at)(e)),
             }
         }
-        Err(at_path("make", &base_path.join(name))(Errno::EEXIST))
+        Err(at_path("make", &shown(mounted, &base_path.join(name)))(
+            Errno::EEXIST,
+        ))
     }
 
     /// Opens the directory that its path named before.
@@ -72,8 +74,11 @@ impl DumpDir {
     /// # Errors
     /// When it is not there.
     pub fn open(mounted: &Mounted, path: &str) -> Result<Self, TargetError> {
-        let (root, path) = (open_root(&mounted.point)?, Path::new(path));
-        let fd = open_inside(&root, path).map_err(at_path("open", path))?;
+        let root = open_root(&mounted.point)?;
+        let export = mounted.node.to_string_lossy();
+        let inside = path.strip_prefix(&*export).filter(|_| mounted.is_remote());
+        let (inside, path) = (Path::new(inside.unwrap_or(path)), Path::new(path));
+        let fd = open_inside(&root, inside).map_err(at_path("open", path))?;
         Ok(Self::of(fd, path, mounted))
     }
 
@@ -175,6 +180,15 @@ pub(super) fn at_path(action: &'static str, path: &Path) -> impl FnOnce(Errno) -
     }
 }
 
+/// A path on the target's file system, behind the export where a server has it.
+fn shown(mounted: &Mounted, path: &Path) -> PathBuf {
+    if !mounted.is_remote() {
+        return path.to_owned();
+    }
+    let export = mounted.node.to_string_lossy();
+    format!("{}{}", export.trim_end_matches('/'), path.display()).into()
+}
+
 fn open_root(mount: &Path) -> Result<OwnedFd, TargetError> {
     nix::fcntl::open(mount, DIR, Mode::empty()).map_err(at_path("open", mount))
 }
@@ -192,7 +206,7 @@ fn open_inside(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens `path` inside the mount and makes what is missing, part by part.
-fn open_base(mount: &Path, path: &str) -> Result<(OwnedFd, PathBuf), TargetError> {
+pub(super) fn open_base(mount: &Path, path: &str) -> Result<(OwnedFd, PathBuf), TargetError> {
     let mut base = open_root(mount)?;
     let root = open_root(mount)?;
     let mut so_far = PathBuf::from("/");
@@ -365,6 +379,27 @@ mod tests {
         assert_eq!(mode(&mount.path().join("var/crash")), 0o700);
         assert_eq!(mode(&mount.path().join("var/crash/a-3")), 0o700);
         assert!(DumpDir::open(&Mounted::at(mount.path()), &paths[1]).is_ok());
+    }
+
+    #[test]
+    fn a_path_at_a_server_names_its_export() {
+        let mount = tempfile::tempdir().unwrap();
+        let mounted = Mounted {
+            fs: "nfs 4.2".into(),
+            node: "192.0.2.7:/srv/crash".into(),
+            ..Mounted::at(mount.path())
+        };
+        let dir = DumpDir::create(&mounted, "/", "a").unwrap();
+        assert_eq!(dir.path(), "192.0.2.7:/srv/crash/a");
+        dir.replace("x", b"1").unwrap();
+        let again = DumpDir::open(&mounted, dir.path()).unwrap();
+        assert_eq!((again.path(), again.size("x")), (dir.path(), Some(1)));
+        fs::create_dir(mount.path().join("a/x-incomplete")).unwrap();
+        let error = again.begin("x-incomplete", "x").err().unwrap().to_string();
+        assert!(
+            error.contains("192.0.2.7:/srv/crash/a/x-incomplete"),
+            "{error}"
+        );
     }
 
     #[test]

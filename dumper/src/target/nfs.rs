@@ -3,11 +3,12 @@
 //! There is no mount.nfs and no daemon: the server's address and the client's own are given, locks are left out, and a dead server
 //! must end a write with an error (`soft`), or the next target would never be tried.
 
+use super::dumpdir::open_base;
 use super::file::{Mounted, TargetError, mount_point};
 use super::spec::NfsOptions;
 use crate::net;
 use nix::errno::Errno;
-use nix::mount::mount as mount2;
+use nix::mount::{MsFlags, mount as mount2, umount};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -83,7 +84,7 @@ impl Export<'_> {
         data
     }
 
-    /// Mounts it on `point`, which is made.
+    /// Mounts it on `point`, which is made. A directory that is not there is made too, where the export that it is to be in is.
     ///
     /// # Errors
     /// When no version that may be tried can be mounted; says what each was refused with.
@@ -91,21 +92,46 @@ impl Export<'_> {
         let flags = mount_point(point)?;
         let only = self.options.vers.as_deref();
         let versions: &[&str] = only.as_ref().map_or(VERSIONS, std::slice::from_ref);
+        let refused = match self.mount_as(versions, point, flags) {
+            Ok(vers) => return Ok(self.mounted(vers, point)),
+            Err(refused) => refused,
+        };
+        let lacking = refused.iter().filter(|(_, errno)| *errno == Errno::ENOENT);
+        for (vers, _) in lacking {
+            if self.made(vers, point, flags) && self.mount_as(&[*vers], point, flags).is_ok() {
+                return Ok(self.mounted(vers, point));
+            }
+        }
+        Err(TargetError::Remote {
+            place: self.source(),
+            why: refusal(&refused),
+        })
+    }
+
+    fn mounted(&self, vers: &str, point: &Path) -> Mounted {
+        Mounted {
+            point: point.into(),
+            node: self.source().into(),
+            fs: format!("nfs {vers}"),
+            holds_modes: true,
+        }
+    }
+
+    /// Mounts it with the first version that works, or says what each was refused with.
+    fn mount_as<'v>(
+        &self,
+        versions: &[&'v str],
+        point: &Path,
+        flags: MsFlags,
+    ) -> Result<&'v str, Vec<(&'v str, Errno)>> {
         let (source, client) = (self.source(), own_address(self.address));
         let mut refused = Vec::new();
         for vers in versions {
             // `4` is the kernel's word for 4.0 since there are minor versions.
-            let vers = if *vers == "4" { "4.0" } else { vers };
+            let vers = if *vers == "4" { "4.0" } else { *vers };
             let data = self.data(vers, client);
             match mount2(Some(&*source), point, Some("nfs"), flags, Some(&*data)) {
-                Ok(()) => {
-                    return Ok(Mounted {
-                        point: point.into(),
-                        node: source.into(),
-                        fs: format!("nfs {vers}"),
-                        holds_modes: true,
-                    });
-                }
+                Ok(()) => return Ok(vers),
                 Err(errno) => {
                     refused.push((vers, errno));
                     if !another_version(errno) {
@@ -114,10 +140,40 @@ impl Export<'_> {
                 }
             }
         }
-        Err(TargetError::Remote {
-            place: source,
-            why: refusal(&refused),
-        })
+        Err(refused)
+    }
+
+    /// Makes the directory in the nearest one above it that can be mounted.
+    fn made(&self, vers: &str, point: &Path, flags: MsFlags) -> bool {
+        for above in above(self.path) {
+            let export = Export {
+                path: above,
+                ..*self
+            };
+            match export.mount_as(&[vers], point, flags) {
+                Ok(_) => {
+                    let missing = self.path.strip_prefix(above).unwrap_or_default();
+                    let made = open_base(point, missing).is_ok();
+                    return umount(point).is_ok() && made;
+                }
+                Err(refused) if refused.iter().all(|(_, e)| *e == Errno::ENOENT) => {}
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
+
+/// The directories above one, the nearest first.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(up(path), |path| up(path))
+}
+
+fn up(path: &str) -> Option<&str> {
+    let (up, _) = path.trim_end_matches('/').rsplit_once('/')?;
+    match up {
+        "" => Some("/"),
+        up => Some(up),
     }
 }
 
@@ -199,13 +255,21 @@ mod tests {
                 "nfs://192.0.2.1:12049/a?timeo=30&noresvport&mountport=20048",
                 "3"
             ),
-            "192.0.2.1:/a vers=3,addr=192.0.2.1,soft,proto=tcp,port=12049,nolock,mountproto=tcp,retrans=1,timeo=30,noresvport,mountport=20048"
+            "192.0.2.1:/a vers=3,addr=192.0.2.1,soft,proto=tcp,port=12049,nolock,mountproto=tcp,retrans=2,timeo=30,noresvport,mountport=20048"
         );
         assert!(!data("nfs://192.0.2.1/a?mountport=20048", "4.1").contains("mountport"));
         assert!(
             data("nfs://[fd00::1]/a", "4.2")
                 .starts_with("[fd00::1]:/a vers=4.2,addr=fd00::1,soft,proto=tcp6")
         );
+    }
+
+    #[test]
+    fn what_is_above_a_directory() {
+        let all = |path| above(path).collect::<Vec<_>>();
+        assert_eq!(all("/srv/a/b"), ["/srv/a", "/srv", "/"]);
+        assert_eq!(all("/srv/"), ["/"]);
+        assert!(all("/").is_empty());
     }
 
     #[test]
