@@ -275,7 +275,7 @@ impl Report {
 
 /// At most 512 bytes of a text that may be hostile.
 pub fn bounded(text: &str) -> String {
-    cut(text, TEXT_MAX).to_owned()
+    without_middle(text, TEXT_MAX)
 }
 
 /// The longest start of `text` that has at most `max` bytes and ends between two characters.
@@ -284,6 +284,19 @@ pub fn cut(text: &str, max: usize) -> &str {
         .rev()
         .find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
+}
+
+/// The same in at most `max` bytes, without its middle where it is longer: what to do about an error is at its end.
+pub fn without_middle(text: &str, max: usize) -> String {
+    const GAP: &str = " … ";
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let head = cut(text, max.saturating_sub(GAP.len()) / 2);
+    let room = max.saturating_sub(GAP.len() + head.len());
+    let tail = (text.len() - room..=text.len()).find(|&at| text.is_char_boundary(at));
+    let tail = tail.and_then(|at| text.get(at..)).unwrap_or_default();
+    format!("{head}{GAP}{tail}")
 }
 
 #[cfg(test)]

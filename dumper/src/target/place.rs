@@ -69,6 +69,16 @@ pub trait Place {
     /// Size of a file, `None` when it is not there.
     fn size(&self, name: &str) -> Option<u64>;
 
+    /// Whether a file that has its final name is whole. Where nothing is renamed only who wrote it knows.
+    fn names_whole(&self) -> bool {
+        self.manners().renames
+    }
+
+    /// Whether [`Place::size`] can be asked: a server may let us put files and not look at them.
+    fn can_look(&self) -> bool {
+        true
+    }
+
     /// The files that cat(1) makes this file of: it alone where files are not in parts, none when it is not there.
     fn parts(&self, name: &str) -> Vec<Part> {
         let whole = self.size(name).map(|bytes| Part::new(name, bytes));

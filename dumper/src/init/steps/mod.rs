@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::log::{self, say};
 use super::protocol::LINE_MAX;
 use crate::config::{Config, SEALED};
-use crate::report::{Status, cut};
+use crate::report::{Status, without_middle};
 use crate::sys::process::report_pipe;
 use crate::target::TargetSpec;
 use beat::Beat;
@@ -163,7 +163,7 @@ impl Context {
 fn line(head: &str, text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ");
     let room = LINE_MAX.saturating_sub(head.len() + 1);
-    format!("{head} {}\n", cut(&text, room))
+    format!("{head} {}\n", without_middle(&text, room))
 }
 
 fn cmdline() -> String {
@@ -238,6 +238,10 @@ mod tests {
     fn lines_fit_the_protocol() {
         assert_eq!(line("note", "a\nb"), "note a b\n");
         let long = line("note", &"ä".repeat(300));
+        let advice = format!("{} export that directory", "x".repeat(400));
+        let short = line("note", &advice);
+        assert!(short.ends_with("x export that directory\n") && short.starts_with("note xxx"));
+        assert!(short.len() <= LINE_MAX + 1, "{short}");
         assert!(
             long.len() <= LINE_MAX + 1 && long.len() >= LINE_MAX - 1,
             "{}",

@@ -40,17 +40,30 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         sealed,
         log_is_sealed(&plan.config),
     );
-    let judged = outcome(
-        &names,
-        &report.outcome,
-        &attempts,
-        context.target,
-        &|name| dir.size(name),
-    );
-    conclude(&mut report, judged);
+    // What the capture has said of its files stands where nobody may look.
+    let sees = dir.can_look();
+    if sees || report.outcome.status == Status::Started {
+        let size = |name: &str| dir.size(name).filter(|_| sees);
+        let whole = dir.names_whole();
+        let judged = outcome(
+            &names,
+            &report.outcome,
+            whole,
+            &attempts,
+            context.target,
+            &size,
+        );
+        conclude(&mut report, judged);
+    }
     report.memory = memory;
     report.attempts = attempts;
-    list_files(&mut report, &names, dir);
+    if sees {
+        list_files(&mut report, &names, dir);
+    } else {
+        report.warn(
+            "this machine may not look at what is there: the files are listed as they were sent",
+        );
+    }
     report.network = network::up(context.target);
     let modules: Vec<String> = load("modules").unwrap_or_default();
     let mount: Vec<String> = load(&warnings_fact(context.target)).unwrap_or_default();
@@ -103,16 +116,18 @@ fn open(
     reached.open(target, access, &report.dir)
 }
 
-/// What the files say, where the capture step did not live to say it: a file under its final name is complete, and an incomplete
-/// one is a dump that lacks pages.
+/// What the files say, where the capture step did not live to say it: a file under its final name is complete, if that `means_whole`,
+/// and an incomplete one is a dump that lacks pages.
 fn outcome(
     names: &Names,
     said: &Outcome,
+    means_whole: bool,
     attempts: &[Attempt],
     target: u8,
     size: &dyn Fn(&str) -> Option<u64>,
 ) -> Outcome {
-    if size(&names.vmcore).is_some() {
+    let whole = means_whole || said.status == Status::Complete;
+    if whole && size(&names.vmcore).is_some() {
         return Outcome {
             status: Status::Complete,
             reason: None,
@@ -187,7 +202,7 @@ mod tests {
             ms: 1,
         };
         let started = Outcome::default();
-        let judge = |said: &Outcome, files: &[(&str, u64)]| {
+        let judge_at = |whole: bool, said: &Outcome, files: &[(&str, u64)]| {
             let size = |name: &str| {
                 files
                     .iter()
@@ -197,11 +212,13 @@ mod tests {
             outcome(
                 &Names::of(false, false, false),
                 said,
+                whole,
                 std::slice::from_ref(&died),
                 1,
                 &size,
             )
         };
+        let judge = |said: &Outcome, files: &[(&str, u64)]| judge_at(true, said, files);
         let partial = Outcome {
             status: Status::Partial,
             reason: Some("SIGKILL".into()),
@@ -227,6 +244,14 @@ mod tests {
                 reason: None
             }
         );
+        // Where nothing is renamed a file that was cut off has its final name too.
+        assert_eq!(judge_at(false, &started, &[("vmcore", 9)]), partial);
+        let complete = Outcome {
+            status: Status::Complete,
+            reason: None,
+        };
+        assert_eq!(judge_at(false, &complete, &[("vmcore", 9)]), complete);
+        assert_eq!(judge_at(false, &complete, &[]).status, Status::Failed);
         let full = Outcome {
             status: Status::Partial,
             reason: Some("disk full".into()),

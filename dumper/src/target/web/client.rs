@@ -81,7 +81,9 @@ impl Client {
 
     /// Sends a request whose body is known, and reads the reply.
     pub(super) fn exchange(&mut self, head: &Head, body: &[u8]) -> Result<Reply, Failure> {
-        if let Some(connection) = self.kept() {
+        // Over a connection of its own, what is patient is not sent again without the sender's knowledge.
+        let kept = self.kept().filter(|_| !self.patient);
+        if let Some(connection) = kept {
             match self.over(connection, head, body) {
                 Err(e) if e.was_closed() => {}
                 done => return done,

@@ -14,6 +14,10 @@ pub(super) enum Fault {
     Cut(usize),
     /// It says this and no more.
     Say(String),
+    /// It does what was asked, and dies before it says so.
+    Lose,
+    /// It takes so long.
+    Late(Duration),
 }
 
 /// A request as it came.
@@ -98,13 +102,18 @@ fn serve(socket: TcpStream, store: &Mutex<Store>, faults: &Mutex<Faults>) -> Opt
             return None;
         }
         request.body = body(&mut reader, &request)?;
-        let reply = match fault {
+        let reply = match &fault {
             Some(Fault::Say(text)) => {
                 let _ = writer.write_all(text.as_bytes());
                 return None;
             }
             _ => answer(&mut store.lock().unwrap(), &request),
         };
+        match fault {
+            Some(Fault::Lose) => return None,
+            Some(Fault::Late(time)) => std::thread::sleep(time),
+            _ => {}
+        }
         store.lock().unwrap().requests.push(request);
         writer.write_all(reply.as_bytes()).ok()?;
     }

@@ -22,6 +22,10 @@ impl Capture<'_> {
     ) {
         let start = Instant::now();
         let name = &self.names.dmesg;
+        let whole = |earlier: &&Report| {
+            self.dir.names_whole() || earlier.files.iter().any(|file| file.name == *name)
+        };
+        let earlier = earlier.filter(whole);
         if let Some(earlier) = earlier.filter(|_| self.dir.size(name).is_some()) {
             report.panic_line.clone_from(&earlier.panic_line);
             report.panic_place.clone_from(&earlier.panic_place);

@@ -157,7 +157,7 @@ fn stream<W: Write + Send>(
 
 /// The attempt before can have hung after it gave the dump its final name.
 fn already(dir: &dyn Place, names: &Names, report: &mut Report) -> Option<Outcome> {
-    let bytes = dir.size(&names.vmcore)?;
+    let bytes = dir.size(&names.vmcore).filter(|_| dir.names_whole())?;
     report.warn("the first attempt had finished the dump before it was ended; its page counts are not known");
     report.bytes = bytes;
     let whole = FileEntry::new(&names.vmcore, bytes, None);

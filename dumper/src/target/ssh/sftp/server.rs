@@ -22,6 +22,9 @@ pub(super) struct World {
     pub(super) read_most: usize,
     /// The most writes that were unanswered.
     pub(super) late: usize,
+    /// The server may be silent for long now; and was so asked when it synced.
+    pub(super) patient: bool,
+    pub(super) synced: Vec<bool>,
     /// What is sent instead of the next answer.
     pub(super) instead: Option<Vec<u8>>,
 }
@@ -71,6 +74,10 @@ impl Wire for Server {
         }
         Ok(())
     }
+
+    fn patient(&mut self, patient: bool) {
+        self.world.lock().unwrap().patient = patient;
+    }
 }
 
 fn status(id: u32, code: u32) -> Vec<u8> {
@@ -102,6 +109,9 @@ impl World {
         }
         let name = string();
         self.log.push((kind, name.clone()));
+        if name == "fsync@openssh.com" {
+            self.synced.push(self.patient);
+        }
         let number = |at: usize| u64::from_be_bytes(packet[at..at + 8].try_into().unwrap());
         // Type, number, and the name with its length: what follows them.
         let at = 9 + name.len();

@@ -144,3 +144,15 @@ fn what_no_server_answers_is_an_error() {
     let old = Sftp::over(Box::new(server.clone())).err().unwrap();
     assert!(old.why.contains("SFTP version 2"));
 }
+
+#[test]
+fn a_server_that_syncs_may_be_silent_for_long() {
+    let server = Server::new();
+    let dir = dir(&server);
+    let pending = dir.begin("vmcore-incomplete", "vmcore").unwrap();
+    pending.out().write_at(0, b"x").unwrap();
+    pending.out().sync().unwrap();
+    pending.commit().unwrap();
+    let world = server.world.lock().unwrap();
+    assert_eq!((&*world.synced, world.patient), (&[true, true][..], false));
+}

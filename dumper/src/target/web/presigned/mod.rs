@@ -269,6 +269,11 @@ impl Place for PresignedPlace {
         }
     }
 
+    /// Sizes come from the ledger, which counts what was committed.
+    fn names_whole(&self) -> bool {
+        true
+    }
+
     fn begin(&self, incomplete: &str, name: &str) -> Result<Box<dyn Pending + '_>, TargetError> {
         if self.urls.target(name).is_none() {
             return Err(self.failed(&self.used_up(name)));

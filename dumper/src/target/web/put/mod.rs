@@ -200,6 +200,11 @@ impl Place for PutPlace {
         }
     }
 
+    /// The report is there, so an error says that we may not look.
+    fn can_look(&self) -> bool {
+        self.head(REPORT).is_ok()
+    }
+
     fn size(&self, name: &str) -> Option<u64> {
         self.head(name).ok().flatten()
     }

@@ -110,3 +110,44 @@ fn a_server_that_says_no_or_dies_on_the_way() {
         );
     }
 }
+
+#[test]
+fn a_server_that_lets_nobody_look() {
+    let denied = || Fault::Say(reply("403 No", "", ""));
+    let fake = Fake::start(move |r| (r.method == "HEAD").then(denied));
+    let place = place(&fake);
+    write(&place, &data()).unwrap().commit().unwrap();
+    assert!(!place.can_look() && place.size("vmcore.flat").is_none());
+    assert!(super::tests::place(&Fake::start(|_| None)).can_look());
+}
+
+#[test]
+fn a_reply_to_the_last_chunk_may_come_late() {
+    let late = Fault::Late(std::time::Duration::from_secs(5));
+    let chunked =
+        |r: &crate::target::web::fake::Request| r.headers.contains_key("transfer-encoding");
+    let fake = Fake::start(move |r| chunked(r).then(|| late.clone()));
+    let place = place(&fake);
+    write(&place, &data()).unwrap().commit().unwrap();
+    assert_eq!(fake.file(FINAL), Some(data()));
+}
+
+#[test]
+fn a_rename_whose_answer_was_lost_is_one() {
+    let mut lost = false;
+    let fake = Fake::start(move |r| {
+        let last = r.path == INCOMPLETE && r.method == "MOVE" && !lost;
+        lost |= last;
+        last.then_some(Fault::Lose)
+    });
+    let place = place(&fake);
+    write(&place, &data()).unwrap().commit().unwrap();
+    assert_eq!(fake.file(FINAL), Some(data()));
+}
+
+#[test]
+fn a_name_is_no_sign_of_a_whole_file_where_nothing_is_renamed() {
+    let fake = no_moves();
+    assert!(!place(&fake).names_whole());
+    assert!(place(&Fake::start(|_| None)).names_whole());
+}

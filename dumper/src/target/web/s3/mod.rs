@@ -329,6 +329,11 @@ impl Place for S3Place {
         self.delete(name).map_err(|e| self.failed(&e))
     }
 
+    /// The report is there, so an error says that we may not look.
+    fn can_look(&self) -> bool {
+        self.head("report.json").is_ok()
+    }
+
     fn size(&self, name: &str) -> Option<u64> {
         let parts = self.parts(name);
         (!parts.is_empty()).then(|| parts.iter().map(|part| part.bytes).sum())

@@ -321,3 +321,55 @@ fn keys_are_needed() {
         .unwrap();
     assert!(error.to_string().contains("`s3_credentials`"), "{error}");
 }
+
+#[test]
+fn a_key_that_may_only_put_leaves_a_whole_file() {
+    let denied = || Some(Fault::Say(reply("403 No", "", "")));
+    let fake = Fake::start(move |r| matches!(&*r.method, "HEAD" | "GET").then(denied).flatten());
+    let place = place(&fake).unwrap();
+    place.replace("report.json", b"{}").unwrap();
+    write(&place, &data(30)).unwrap().commit().unwrap();
+    let other = reopened(&fake, "p/d");
+    assert!(!other.can_look() && other.size("vmcore.flat").is_none());
+    assert_eq!(fake.file(FINAL), Some(data(30)));
+    assert!(reopened(&good(), "p/d").can_look());
+}
+
+#[test]
+fn a_completion_whose_answer_was_lost_is_one() {
+    let is_end = |r: &Request| r.method == "POST" && r.query.contains("uploadId");
+    // The server does it, and what it says does not arrive.
+    let mut tried = false;
+    let fake = Fake::start(move |r| match &*r.method {
+        "HEAD" => Some(Fault::Say(reply("403 No", "", ""))),
+        "POST" if is_end(r) && !tried => {
+            tried = true;
+            Some(Fault::Lose)
+        }
+        _ => None,
+    });
+    let place = place(&fake).unwrap();
+    write(&place, &data(30)).unwrap().commit().unwrap();
+    assert_eq!(fake.file(FINAL), Some(data(30)));
+    assert!(place.remarks().iter().any(|r| r.contains("may not see")));
+    // An upload that somebody else has ended is none.
+    let gone = || reply("404 No", "", "<Error><Code>NoSuchUpload</Code></Error>");
+    let fake = Fake::start(move |r| match &*r.method {
+        "HEAD" => Some(Fault::Say(reply("403 No", "", ""))),
+        "POST" if is_end(r) => Some(Fault::Say(gone())),
+        _ => None,
+    });
+    let place = super::tests::place(&fake).unwrap();
+    assert!(write(&place, &data(30)).unwrap().commit().is_err());
+}
+
+#[test]
+fn a_server_that_puts_parts_together_slowly_is_waited_for() {
+    let slow = |r: &Request| r.method == "POST" && r.query.contains("uploadId");
+    // Longer than it may be silent at other times.
+    let fake = failing(slow, Fault::Late(std::time::Duration::from_secs(4)));
+    let place = place(&fake).unwrap();
+    write(&place, &data(30)).unwrap().commit().unwrap();
+    assert_eq!(fake.file(FINAL), Some(data(30)));
+    assert!(place.remarks().is_empty(), "{:?}", place.remarks());
+}
