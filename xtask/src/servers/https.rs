@@ -27,11 +27,24 @@ impl Https {
     /// # Errors
     /// When it is not ready in time.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
+        Self::with(dir, "dav_access user:rw;")
+    }
+
+    /// The same for a server that lets nobody look at what is there.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) fn put_only(dir: &Path) -> Result<Self> {
+        let rule = "dav_access user:rw;\n      limit_except PUT MOVE DELETE { deny all; }";
+        Self::with(dir, rule)
+    }
+
+    fn with(dir: &Path, rule: &str) -> Result<Self> {
         let (own, files) = (private_dir(dir, "https")?, private_dir(dir, "https/files")?);
         let identity = Identity::make(&own)?;
         let port = free_port()?;
         let config = own.join("nginx.conf");
-        fs::write(&config, configuration(&own, port, &files, &identity))
+        fs::write(&config, configuration(&own, port, &files, &identity, rule))
             .context("cannot write the configuration of nginx")?;
         let mut command = Command::new("nginx");
         command.arg("-e").arg("stderr").arg("-c").arg(&config);
@@ -46,7 +59,7 @@ impl Https {
     }
 }
 
-fn configuration(own: &Path, port: u16, files: &Path, identity: &Identity) -> String {
+fn configuration(own: &Path, port: u16, files: &Path, identity: &Identity, rule: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|name| format!("  {name}_temp_path {}/{name};\n", own.display()))
@@ -73,7 +86,7 @@ http {{
     root {files};
     location / {{
       dav_methods PUT DELETE MOVE;
-      dav_access user:rw;
+      {rule}
       create_full_put_path on;
     }}
   }}

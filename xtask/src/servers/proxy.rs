@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     Die,
     /// Bytes still come through, 16 KiB and then a pause.
     Slow(Duration),
+    /// Everything comes through, but the next word of the server so much later, once.
+    Late(Duration),
 }
 
 /// A running proxy.
@@ -36,6 +38,8 @@ struct State {
     /// Bytes that clients may still send.
     left: AtomicU64,
     ended: AtomicBool,
+    /// What comes late has come.
+    came: AtomicBool,
 }
 
 /// How often threads look whether they should end.
@@ -55,6 +59,7 @@ impl Proxy {
             fault,
             left: AtomicU64::new(bytes),
             ended: AtomicBool::new(false),
+            came: AtomicBool::new(false),
         });
         let listener = {
             let state = Arc::clone(&state);
@@ -80,6 +85,11 @@ impl Drop for Proxy {
 impl State {
     fn failed(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether bytes come through all the same.
+    fn carries(&self) -> bool {
+        matches!(self.fault, Fault::Slow(_) | Fault::Late(_))
     }
 
     /// Whether sockets are to be closed.
@@ -142,8 +152,15 @@ fn carry(mut from: &TcpStream, to: &TcpStream, state: &State, counted: bool) {
             Err(_) => break,
         };
         // What a slow one still takes it carries.
-        if counted && !take(&state.left, bytes) && !matches!(state.fault, Fault::Slow(_)) {
+        if counted && !take(&state.left, bytes) && !state.carries() {
             continue;
+        }
+        if let Fault::Late(pause) = state.fault
+            && !counted
+            && state.failed()
+            && !state.came.swap(true, Ordering::Relaxed)
+        {
+            std::thread::sleep(pause);
         }
         if !send(to, &buffer[..bytes], state) {
             break;
@@ -227,6 +244,24 @@ mod tests {
         drop(client);
         assert_eq!(counter.join().unwrap(), 160_000);
         assert!(start.elapsed() >= 2 * SLOW);
+    }
+
+    #[test]
+    fn the_late_say_it_later() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = server.local_addr().unwrap();
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            stream.read_exact(&mut [0; 200]).unwrap();
+            stream.write_all(b"done").unwrap();
+        });
+        let proxy = Proxy::start(address, Fault::Late(5 * SLOW), 100).unwrap();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).unwrap();
+        let start = std::time::Instant::now();
+        client.write_all(&[7; 200]).unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+        assert!(start.elapsed() >= 5 * SLOW);
+        answers.join().unwrap();
     }
 
     #[test]

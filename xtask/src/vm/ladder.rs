@@ -81,6 +81,7 @@ const RUNGS: &[(&str, &str, &str, Make)] = &[
     ("ladder-refused", "mount", "refuse", refused),
     ("ladder-stalls", "capture", "", stalls),
     ("ladder-dies", "capture", "", dies),
+    ("ladder-sftp", "capture", "took and sent nothing", silent),
     ("ladder-deadline", "capture", "not done after", slow),
     ("ladder-host-key", "", "key", wrong_host_key),
     ("ladder-client-key", "", "", wrong_key),
@@ -199,15 +200,21 @@ fn faulty(dir: &Path, servers: &mut Servers, fault: Fault) -> Result<First> {
     Ok(First::new(target, &[DHCP]))
 }
 
+/// SFTP that stalls in the middle of the dump: that is waited for once, or PID 1 would end the step.
+fn silent(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    sftp(dir, servers, Fault::Stall, "")
+}
+
 /// SFTP that takes so few bytes that only the target's own deadline ends it: there is always some progress.
 fn slow(dir: &Path, _: &mut Guest, servers: &mut Servers) -> Result<First> {
+    sftp(dir, servers, Fault::Slow(SLOW), "?deadline=10s")
+}
+
+fn sftp(dir: &Path, servers: &mut Servers, fault: Fault, options: &str) -> Result<First> {
     let ssh = Ssh::start(dir, LOOPBACK, Service::Sftp, Key::Ed25519)?;
-    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, ssh.port), Fault::Slow(SLOW), SENT)?;
+    let proxy = Proxy::start(SocketAddr::new(LOOPBACK, ssh.port), fault, SENT)?;
     let mut first = First::new(
-        format!(
-            "sftp://{USER}@{HOST4}:{}{}?deadline=10s",
-            proxy.port, ssh.path
-        ),
+        format!("sftp://{USER}@{HOST4}:{}{}{options}", proxy.port, ssh.path),
         &[DHCP],
     );
     let known = ssh.known_behind(HOST4, proxy.port)?;

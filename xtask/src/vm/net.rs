@@ -10,6 +10,7 @@ use crate::guest::{Guest, HOST, PANIC, Run};
 use crate::servers::garage::Garage;
 use crate::servers::https::Https;
 use crate::servers::nfs::{EXPORT, Nfs};
+use crate::servers::proxy::{Fault, Proxy};
 use crate::servers::s3::{self, S3};
 use crate::servers::ssh::{Key, Service, Ssh, USER};
 use crate::servers::syslog::Syslog;
@@ -19,12 +20,19 @@ use crate::servers::{HOST4, HOST6};
 use anyhow::{Context, Result, bail, ensure};
 use qemu::Nic;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LOOPBACK6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+/// What a client has sent when the answers to it come late: more than the log, less than the dump.
+const SENT: u64 = 3 << 20;
+/// Longer than a step may be without progress in that scenario.
+const LATE: Duration = Duration::from_secs(14);
+/// The scenario whose directory is not there.
+const MISSING: &str = "net-nfs-4.0-dhcp";
 /// The VLAN of the tagged network.
 const VLAN: u16 = 5;
 
@@ -46,6 +54,8 @@ enum Server {
     Presigned,
     /// Files put on a web server with a certificate of its own authority.
     Https,
+    /// The same where nobody may look at them, and the answer to the whole dump comes later than anything else may.
+    HttpsLate,
     /// A log server, this protocol.
     Syslog(&'static str),
 }
@@ -117,6 +127,7 @@ const CASES: &[Case] = &[
     case("net-s3", Server::S3, Way::Static),
     case("net-s3-presigned", Server::Presigned, Way::Dhcp),
     case("net-https", Server::Https, Way::Dhcp),
+    case("net-https-late", Server::HttpsLate, Way::Dhcp),
     Case {
         sealed: true,
         ..case("net-s3-sealed", Server::S3, Way::Dhcp)
@@ -236,7 +247,8 @@ fn serve(
         }
         Server::Nfs(version) => {
             let nfs = Nfs::version4(dir, address)?;
-            let target = format!("nfs://{host}:{}{EXPORT}?vers={version}", nfs.port);
+            let missing = if case.name == MISSING { "/a/b" } else { "" };
+            let target = format!("nfs://{host}:{}{EXPORT}{missing}?vers={version}", nfs.port);
             servers.push(Box::new(nfs));
             target
         }
@@ -290,6 +302,17 @@ fn serve(
             servers.push(Box::new(https));
             target
         }
+        Server::HttpsLate => {
+            let https = Https::put_only(dir)?;
+            keys.push_str(&file_key("ca", &https.identity.ca)?);
+            keys.push_str("stall = \"8s\"\n");
+            let server = SocketAddr::new(LOOPBACK, https.port);
+            let proxy = Proxy::start(server, Fault::Late(LATE), SENT)?;
+            let target = format!("https://{host}:{}", proxy.port);
+            servers.push(Box::new(proxy));
+            servers.push(Box::new(https));
+            target
+        }
         Server::Syslog(protocol) => {
             let syslog = Syslog::start(dir)?;
             let target = format!("syslog://{host}:{}?proto={protocol}", syslog.port);
@@ -318,6 +341,7 @@ fn of(run: &Run) -> Result<&'static Case> {
 fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     let case = of(run)?;
     let dir = match case.server {
+        Server::Nfs(_) if case.name == MISSING => "nfs/export/a/b",
         Server::Nfs(_) => "nfs/export",
         Server::Sftp(_) | Server::Exec => "ssh/dumps",
         Server::S3 | Server::Presigned => "s3/root/dumps",
@@ -325,12 +349,14 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
             Garage::start(bench.lab, &run.dir)?.fetch(&run.dir.join("s3/fetched"))?;
             "s3/fetched"
         }
-        Server::Https => "https/files",
+        Server::Https | Server::HttpsLate => "https/files",
         Server::Virtiofs | Server::Syslog(_) => "virtiofs/files",
     };
     let form = match case.server {
         _ if case.sealed => Form::Sealed(run.dir.join("identity")),
-        Server::Exec | Server::S3 | Server::Garage | Server::Https => Form::Stream,
+        Server::Exec | Server::S3 | Server::Garage | Server::Https | Server::HttpsLate => {
+            Form::Stream
+        }
         Server::Presigned => Form::Pieces,
         _ => Form::File,
     };
@@ -338,7 +364,7 @@ fn judge(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
     // Neither buckets nor web servers know modes.
     if !matches!(
         case.server,
-        Server::S3 | Server::Garage | Server::Presigned | Server::Https
+        Server::S3 | Server::Garage | Server::Presigned | Server::Https | Server::HttpsLate
     ) {
         private(&dump)?;
     }
