@@ -207,6 +207,10 @@ pub fn dump_split(
                 let cuts = windows.cut(outs.len(), block, &writer, observer);
                 let started = cuts.and_then(|cuts| {
                     begin(&mut writer, &info, kept, &cuts, 0)?;
+                    // From here on what ends the machine leaves a dump that lacks pages, not a name that nobody wrote.
+                    if !out.is_stream() {
+                        out.sync()?;
+                    }
                     Ok((counts, cuts))
                 });
                 started.map_err(DumpError::Output)

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The directory of one dump.
 #[derive(Debug)]
@@ -106,10 +107,21 @@ impl DumpDir {
     }
 
     /// Makes a file, or empties the one of that name.
-    pub(super) fn file(&self, name: &str) -> Result<File, Errno> {
+    pub(super) fn file(&self, name: &str) -> Result<FileOut, Errno> {
         let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let flags = flags | self.access;
-        openat(&self.fd, name, flags, PRIVATE_FILE).map(File::from)
+        let file = openat(&self.fd, name, flags, PRIVATE_FILE)?;
+        let dir = openat(&self.fd, ".", DIR, Mode::empty())?;
+        Ok(FileOut {
+            named_in: Mutex::new(Some(dir)),
+            ..FileOut::new(file.into())
+        })
+    }
+
+    /// Opens a file that is there.
+    fn reading(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.fd, name, flags, Mode::empty()).map(File::from)
     }
 
     /// Removes a file; that it is not there is no error.
@@ -141,7 +153,7 @@ impl Place for DumpDir {
         let file = file.map_err(at_path("make", &self.at(incomplete)))?;
         Ok(Box::new(PendingFile {
             dir: self,
-            out: FileOut::new(file),
+            out: file,
             incomplete: incomplete.into(),
             name: name.into(),
         }))
@@ -149,7 +161,11 @@ impl Place for DumpDir {
 
     fn rename(&self, from: &str, to: &str) -> Result<bool, TargetError> {
         match renameat(&self.fd, from, &self.fd, to) {
-            Ok(()) => self.sync().map(|()| true),
+            Ok(()) => {
+                // On FAT the name has neither size nor place of the file until its inode is written again.
+                self.settle(to)?;
+                self.sync().map(|()| true)
+            }
             Err(Errno::ENOENT) => Ok(false),
             Err(e) => Err(at_path("rename", &self.at(from))(e)),
         }
@@ -160,14 +176,15 @@ impl Place for DumpDir {
     }
 
     fn size(&self, name: &str) -> Option<u64> {
-        let fd = openat(
-            &self.fd,
-            name,
-            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .ok()?;
-        File::from(fd).metadata().ok().map(|m| m.len())
+        let file = self.reading(name).ok()?;
+        file.metadata().ok().map(|m| m.len())
+    }
+
+    fn settle(&self, name: &str) -> Result<(), TargetError> {
+        match self.reading(name).and_then(fsync) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(at_path("sync", &self.at(name))(e)),
+        }
     }
 }
 
@@ -229,6 +246,8 @@ pub(super) fn open_base(mount: &Path, path: &str) -> Result<(OwnedFd, PathBuf), 
 pub struct FileOut {
     file: File,
     written: AtomicU64,
+    /// The directory that has its name, until that is synced.
+    named_in: Mutex<Option<OwnedFd>>,
 }
 
 impl FileOut {
@@ -237,6 +256,7 @@ impl FileOut {
         Self {
             file,
             written: AtomicU64::new(0),
+            named_in: Mutex::new(None),
         }
     }
 
@@ -291,9 +311,15 @@ impl Out for FileOut {
     fn sync(&self) -> io::Result<()> {
         match self.file.sync_data() {
             // /dev/null and pipes have nothing to sync.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-            result => result,
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+            result => result?,
         }
+        let mut named_in = self.named_in.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dir) = named_in.as_ref() {
+            fsync(dir)?;
+            *named_in = None;
+        }
+        Ok(())
     }
 }
 

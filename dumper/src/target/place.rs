@@ -40,7 +40,7 @@ impl Part {
 }
 
 /// The directory of one dump at a target.
-pub trait Place {
+pub trait Place: Sync {
     /// Its path as the target names it, for the report and for opening it again.
     fn path(&self) -> &str;
 
@@ -83,6 +83,14 @@ pub trait Place {
     fn parts(&self, name: &str) -> Vec<Part> {
         let whole = self.size(name).map(|bytes| Part::new(name, bytes));
         whole.into_iter().collect()
+    }
+
+    /// Makes sure that what is in a file stays, where that can be done from outside; that it is not there is no error.
+    ///
+    /// # Errors
+    /// When the sync fails.
+    fn settle(&self, _name: &str) -> Result<(), TargetError> {
+        Ok(())
     }
 
     /// What happened on the way that the report should say, so far.

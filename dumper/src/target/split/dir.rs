@@ -90,6 +90,11 @@ impl Place for SplitDir {
         (!parts.is_empty()).then(|| parts.iter().map(|part| part.bytes).sum())
     }
 
+    fn settle(&self, name: &str) -> Result<(), TargetError> {
+        let mut parts = self.parts(name).into_iter();
+        parts.try_for_each(|part| self.dir.settle(&part.name))
+    }
+
     fn parts(&self, name: &str) -> Vec<Part> {
         let mut parts = Vec::new();
         for index in 0..MAX_PARTS {

@@ -71,11 +71,8 @@ impl<'a> SplitOut<'a> {
     }
 
     fn begin_part(&self, index: usize) -> Result<Part, Errno> {
-        let file = self.dir.file(&format!("{}{}", self.name, suffix(index)))?;
-        Ok(Part {
-            out: FileOut::new(file),
-            len: 0,
-        })
+        let out = self.dir.file(&format!("{}{}", self.name, suffix(index)))?;
+        Ok(Part { out, len: 0 })
     }
 
     /// The part, which is begun with those before it; those are full then.

@@ -8,8 +8,9 @@ use crate::dump::{self, DeadKernel, DumpError, Options, Summary};
 use crate::format::Out;
 use crate::format::flat::FlatOut;
 use crate::report::{FileEntry, Outcome, Report, Status, bounded};
-use crate::target::{Pending, Place, Sequence};
+use crate::target::{Paced, Pending, Place, Roomy, Sequence};
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 impl Capture<'_> {
@@ -47,13 +48,29 @@ impl Capture<'_> {
         let start = Instant::now();
         let written = || pending.written();
         let mut watch = Watch::new(self.context, &written);
-        let far = Far::new(pending.out(), &self.beat);
-        let out = if self.far { &far } else { pending.out() };
+        let freed = AtomicBool::new(false);
+        let (dir, names, current) = (self.dir, &self.names, name.as_str());
+        let free = || {
+            let removed = careful && remove_others(dir, names, current);
+            freed.fetch_or(removed, Relaxed);
+            removed
+        };
+        let roomy = Roomy::new(pending.out(), &free);
+        let (far, paced) = (Far::new(&roomy, &self.beat), Paced::new(&roomy));
+        let out: &dyn Out = match self.dir.manners().any_offset {
+            _ if self.far => &far,
+            true => &paced,
+            false => &roomy,
+        };
         let done = self.write(kernel, &options, out, &mut watch);
         watch.phases(report);
         report.phase("dump", start);
+        let safe = paced.only_safe();
+        if freed.into_inner() {
+            report.warn("the target was full: what the first attempt had written was removed to make room for the second");
+        }
         match done {
-            Ok(summary) => self.conclude(&name, pending, summary, report),
+            Ok(summary) => self.conclude(&name, pending, summary, safe, report),
             Err(e) => {
                 drop(pending);
                 if self.dir.size(&name) == Some(0) {
@@ -90,7 +107,8 @@ impl Capture<'_> {
         &self,
         incomplete: &str,
         pending: Box<dyn Pending + '_>,
-        summary: Summary,
+        mut summary: Summary,
+        safe: Option<u64>,
         report: &mut Report,
     ) -> Outcome {
         let start = Instant::now();
@@ -106,6 +124,11 @@ impl Capture<'_> {
         report.phase("sync", start);
         if let Err(e) = result {
             reason.get_or_insert(e.to_string());
+        }
+        if let Some(safe) = safe {
+            // What the page cache shows is no evidence.
+            report.bytes = safe.min(summary.bytes);
+            summary.crc32 = None;
         }
         let whole = FileEntry::new(name, summary.bytes, summary.crc32);
         report.file_in_parts(whole, &self.dir.parts(name));
@@ -178,6 +201,16 @@ fn make_room(dir: &dyn Place, names: &Names, report: &mut Report) -> String {
         Some(_) => names.second(),
         None => name,
     }
+}
+
+/// Makes room for what is being written: what the attempt before has left, if there is anything. The second attempt is ahead of it
+/// soon, and two dumps that lack pages are worth less than one that is whole.
+fn remove_others(dir: &dyn Place, names: &Names, but: &str) -> bool {
+    let others = [names.first(), names.incomplete()];
+    let mut there = others
+        .iter()
+        .filter(|name| *name != but && dir.size(name).is_some());
+    there.any(|name| dir.remove(name).is_ok())
 }
 
 /// Removes what the attempt before has left, when there is a complete dump.
