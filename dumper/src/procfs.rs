@@ -23,6 +23,13 @@ pub(crate) fn memory_kb() -> Option<(u64, u64)> {
     Some((figure(text, "MemTotal:")?, figure(text, "MemAvailable:")?))
 }
 
+/// Page cache that is to be written or on its way to a disk, in kB.
+pub(crate) fn dirty_kb() -> Option<u64> {
+    let mut buf = [0; 1024];
+    let text = read_into("/proc/meminfo", &mut buf)?;
+    Some(figure(text, "Dirty:")? + figure(text, "Writeback:")?)
+}
+
 /// How often the kernel has killed a process for want of memory.
 pub(crate) fn oom_kills() -> u64 {
     let mut buf = [0; 8192];
@@ -46,6 +53,7 @@ mod tests {
     fn figures_of_the_running_kernel() {
         let (total, available) = memory_kb().unwrap();
         assert!(total >= available && available > 0);
+        assert!(dirty_kb().unwrap() < total);
         assert_eq!(figure("oom_kill_x 7\noom_kill 3\n", "oom_kill"), Some(3));
         assert_eq!(figure("MemTotal:  12 kB", "MemTotal:"), Some(12));
         assert_eq!(figure("MemTotal:", "MemTotal:"), None);

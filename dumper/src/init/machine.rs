@@ -1,8 +1,9 @@
 //! What PID 1 does to the capture kernel: mounts, settings, signals, memory figures, the final action. Allocates nothing.
 
 use super::log::{drain, say};
+use super::text::Text;
 use crate::config::FinalAction;
-use crate::procfs::read_into;
+use crate::procfs::{self, read_into};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
@@ -44,8 +45,7 @@ fn mount_fs(fs: &str, at: &str, data: &str) -> Result<(), Errno> {
 /// Settings for a machine that does nothing but write a dump: little dirty page cache, every line of ours in the kernel log, and
 /// a restart when this kernel panics too, or when PID 1 ends.
 pub(super) fn settle() {
-    set("/proc/sys/vm/dirty_bytes", "16777216");
-    set("/proc/sys/vm/dirty_background_bytes", "4194304");
+    limit_dirty(0, u64::MAX);
     set("/proc/sys/vm/panic_on_oom", "0");
     set("/proc/sys/kernel/printk_devkmsg", "on");
     let mut text = [0; 16];
@@ -54,6 +54,38 @@ pub(super) fn settle() {
     }
     let _ = set_cad_enabled(false);
     let _ = SigSet::all().thread_block();
+}
+
+/// Dirty page cache from which on a writer waits, in kB.
+const DIRTY_KB: u64 = 16 << 10;
+
+/// Lets a capture have its share of dirty page cache beside what is there already: a disk that takes nothing any more keeps its pages
+/// dirty for ever, and who writes to a sound one would wait for it.
+pub(super) fn spare_stuck() {
+    if let (Some(stuck), Some((_, available))) = (procfs::dirty_kb(), procfs::memory_kb())
+        && stuck > DIRTY_KB / 16
+    {
+        limit_dirty(stuck, available);
+    }
+}
+
+fn limit_dirty(stuck_kb: u64, available_kb: u64) {
+    let share = share_kb(stuck_kb, available_kb);
+    let limits = [
+        ("dirty_bytes", share),
+        ("dirty_background_bytes", share / 4),
+    ];
+    for (name, kb) in limits {
+        let path = Text::<64>::of(format_args!("/proc/sys/vm/{name}"));
+        let bytes = Text::<24>::of(format_args!("{}", (stuck_kb + kb) << 10));
+        set(path.as_str(), bytes.as_str());
+    }
+}
+
+/// What a writer may have beside what is stuck: the kernel counts stuck pages as available, and a small machine needs some.
+fn share_kb(stuck_kb: u64, available_kb: u64) -> u64 {
+    let free = available_kb.saturating_sub(stuck_kb);
+    (free / 4).clamp(DIRTY_KB / 2, DIRTY_KB)
 }
 
 fn set(path: &str, value: &str) {
@@ -141,6 +173,14 @@ fn press(key: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_disk_takes_nothing_of_the_share() {
+        assert_eq!(share_kb(0, u64::MAX), DIRTY_KB);
+        assert_eq!(share_kb(16 << 10, 90 << 10), DIRTY_KB);
+        assert_eq!(share_kb(16 << 10, 60 << 10), 11 << 10);
+        assert_eq!(share_kb(16 << 10, 20 << 10), DIRTY_KB / 2);
+    }
 
     #[test]
     fn off_is_tried_before_a_restart() {

@@ -65,6 +65,7 @@ fn spec(targets: &[TargetSpec], number: u8) -> Result<&TargetSpec, String> {
 }
 
 /// What a step knows of itself, and its way to PID 1.
+#[derive(Default)]
 struct Context {
     /// Number of the target, from 1; 0 when there is none.
     target: u8,
@@ -72,6 +73,8 @@ struct Context {
     /// The log alone.
     log_only: bool,
     fault: Option<Fault>,
+    /// One that strikes while a capture reads the log.
+    fault_in_log: Option<Fault>,
     pipe: RefCell<Option<File>>,
 }
 
@@ -97,6 +100,7 @@ pub(super) fn run(args: &[OsString]) -> ExitCode {
         careful: word(3) == "careful",
         log_only: word(3) == "log",
         fault: Fault::of(&cmdline(), name, attempt),
+        fault_in_log: Fault::of(&cmdline(), "capture-log", attempt),
         pipe: RefCell::new(report_pipe()),
     };
     // The capture step has its own moment for it.
@@ -150,6 +154,12 @@ impl Context {
     fn beat(&self) -> Beat {
         let pipe = self.pipe.borrow();
         Beat::over(pipe.as_ref().and_then(|pipe| pipe.try_clone().ok()))
+    }
+
+    fn strike_in_log(&self) {
+        if let Some(fault) = self.fault_in_log {
+            fault.strike();
+        }
     }
 
     fn send(&self, line: &str) {

@@ -42,10 +42,11 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
     );
     // What the capture has said of its files stands where nobody may look.
     let sees = dir.can_look();
+    let safe = settle(&names, dir);
     if sees || report.outcome.status == Status::Started {
         let size = |name: &str| dir.size(name).filter(|_| sees);
         let whole = dir.names_whole();
-        let judged = outcome(
+        let mut judged = outcome(
             &names,
             &report.outcome,
             whole,
@@ -53,6 +54,12 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
             context.target,
             &size,
         );
+        if judged.status == Status::Partial
+            && let Err(why) = safe
+        {
+            let reason = judged.reason.unwrap_or_default();
+            judged.reason = Some(bounded(&format!("{why}; before: {reason}")));
+        }
         conclude(&mut report, judged);
     }
     report.memory = memory;
@@ -91,6 +98,14 @@ fn conclude(report: &mut Report, judged: Outcome) {
     {
         report.warn(&reason);
     }
+}
+
+/// What a capture that died has left in the page cache is no evidence yet.
+fn settle(names: &Names, dir: &dyn Place) -> Result<(), String> {
+    let vmcores = names.vmcores();
+    let mut incomplete = vmcores.iter().filter(|name| **name != names.vmcore);
+    let settled = incomplete.try_for_each(|name| dir.settle(name));
+    settled.map_err(|e| e.to_string())
 }
 
 /// The fact that holds the report of a target so far.

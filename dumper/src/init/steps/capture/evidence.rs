@@ -54,7 +54,7 @@ struct Evidence {
 
 impl Evidence {
     fn of(config: &Config, kernel: &DeadKernel) -> Result<Self, String> {
-        let mut tail = Tail::default();
+        let mut tail = Tail::of(TAIL);
         let summary = kernel.dmesg(&mut tail).map_err(|e| e.to_string())?;
         let identity = kernel.identity();
         let (host, release) = (identity.nodename.as_deref(), identity.release.as_deref());
@@ -83,14 +83,24 @@ impl Evidence {
 }
 
 /// The last bytes of what is written.
-#[derive(Default)]
-struct Tail(Vec<u8>);
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+    most: usize,
+}
 
 impl Tail {
+    /// The last `most` of them.
+    pub(super) fn of(most: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            most,
+        }
+    }
+
     /// From the first whole line on.
-    fn text(&self) -> String {
-        let from = self.0.len().saturating_sub(TAIL);
-        let bytes = self.0.get(from..).unwrap_or_default();
+    pub(super) fn text(&self) -> String {
+        let from = self.bytes.len().saturating_sub(self.most);
+        let bytes = self.bytes.get(from..).unwrap_or_default();
         let text = String::from_utf8_lossy(bytes);
         match text.split_once('\n') {
             Some((_, rest)) if from > 0 => rest.to_owned(),
@@ -101,11 +111,11 @@ impl Tail {
 
 impl Write for Tail {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let last = bytes.len().saturating_sub(TAIL + 1);
-        self.0
-            .extend_from_slice(bytes.get(last..).unwrap_or_default());
-        if self.0.len() > 4 * TAIL {
-            self.0.drain(..self.0.len() - TAIL - 1);
+        let last = bytes.len().saturating_sub(self.most + 1);
+        let bytes_of_it = bytes.get(last..).unwrap_or_default();
+        self.bytes.extend_from_slice(bytes_of_it);
+        if self.bytes.len() > 4 * self.most {
+            self.bytes.drain(..self.bytes.len() - self.most - 1);
         }
         Ok(bytes.len())
     }
@@ -121,18 +131,18 @@ mod tests {
 
     #[test]
     fn the_tail_is_bounded_and_begins_with_a_whole_line() {
-        let mut tail = Tail::default();
+        let mut tail = Tail::of(TAIL);
         for n in 0..100_000 {
             writeln!(tail, "line {n}").unwrap();
         }
         let text = tail.text();
         assert!(
-            text.len() <= TAIL && tail.0.len() <= 4 * TAIL,
+            text.len() <= TAIL && tail.bytes.len() <= 4 * TAIL,
             "{}",
             text.len()
         );
         assert!(text.starts_with("line ") && text.ends_with("line 99999\n"));
-        let mut short = Tail::default();
+        let mut short = Tail::of(TAIL);
         short.write_all(b"a\nb").unwrap();
         assert_eq!(short.text(), "a\nb");
     }

@@ -15,12 +15,15 @@ use super::{Context, End, access, alive, load, load_plan, spec, store};
 use crate::config::Config;
 use crate::dump::{self, DeadKernel};
 use crate::init::log::say;
+use crate::init::machine;
 use crate::report::{Outcome, Report, Status, bounded};
 use crate::target::{Place, Reached, TargetSpec, dir_name};
 use std::path::Path;
 use std::time::Instant;
 
 const VMCORE_FILE: &str = "/proc/vmcore";
+/// Bytes of a report with many attempts.
+const REPORT_ROOM: u64 = 8 << 10;
 
 pub(super) fn run(context: &Context) -> Result<End, String> {
     let config = load_plan()?.config;
@@ -34,6 +37,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         alive::still(&reached)?;
     }
 
+    machine::spare_stuck();
     let opening = Instant::now();
     let kernel = DeadKernel::open(Path::new(VMCORE_FILE), !context.careful);
     if !target.holds_files() {
@@ -67,16 +71,7 @@ pub(super) fn run(context: &Context) -> Result<End, String> {
         beat: context.beat(),
     };
     let outcome = match &kernel {
-        Ok(kernel) => {
-            capture.save_dmesg(kernel, &mut report, earlier.as_ref());
-            save(context, dir, &report)?;
-            context.progress(0, 0);
-            if context.log_only {
-                log_alone(&report)
-            } else {
-                capture.save_vmcore(kernel, &mut report)
-            }
-        }
+        Ok(kernel) => capture.save(kernel, &mut report, earlier.as_ref()),
         Err(e) => {
             context.strike(100);
             Outcome {
@@ -179,7 +174,17 @@ fn save(context: &Context, dir: &dyn Place, report: &Report) -> Result<(), Strin
         Err(e) if report.outcome.status != Status::Started => say!("warning: {e}"),
         done => done.map_err(|e| e.to_string())?,
     }
+    if report.outcome.status == Status::Started && dir.manners().any_offset {
+        keep_room(dir);
+    }
     Ok(())
+}
+
+/// Takes room for the report that comes last: log and memory take what there is.
+fn keep_room(dir: &dyn Place) {
+    if let Ok(pending) = dir.begin(&format!("{REPORT}-incomplete"), REPORT) {
+        let _ = pending.out().reserve(0..REPORT_ROOM);
+    }
 }
 
 /// What the parts of a capture share.
@@ -201,5 +206,37 @@ impl Capture<'_> {
             true => self.beat.during(then),
             false => then(),
         }
+    }
+}
+
+impl Capture<'_> {
+    /// The log before the memory, unless the log has ended captures: then the memory comes first, and the log after it once more.
+    fn save(&self, kernel: &DeadKernel, report: &mut Report, earlier: Option<&Report>) -> Outcome {
+        let victims = log::victims();
+        let context = self.context;
+        if victims == 0 || context.log_only && victims == 1 {
+            self.save_dmesg(kernel, report, earlier);
+        } else {
+            report.warn(
+                "a capture ended while it saved the dead kernel's log: the memory was saved before the log",
+            );
+        }
+        if context.log_only {
+            return log_alone(report);
+        }
+        // Whatever hides the report, the memory can have its turn.
+        if let Err(why) = save(context, self.dir, report) {
+            report.warn(&why);
+        }
+        context.progress(0, 0);
+        report.outcome = self.save_vmcore(kernel, report);
+        if victims == 1 {
+            let Outcome { status, .. } = report.outcome;
+            let _ = save(context, self.dir, report);
+            context.result(status, report.pages.kept, report.bytes, &report.dir);
+            context.progress(0, 0);
+            self.save_dmesg(kernel, report, earlier);
+        }
+        std::mem::take(&mut report.outcome)
     }
 }
