@@ -163,7 +163,8 @@ usage: baredump verify DUMP
 
 Checks a kdump-compressed file: headers, bitmaps, page descriptors, and that every page decompresses.
 Of the DIR of a capture first every file that its report.json lists: that it is there, its size and its CRC-32.
-Files that are not listed are named. Encrypted ones are checked as they are.
+Files that are not listed are named. Encrypted ones are checked as they are. Where a capture ended before its report
+did, a dump with its final name is checked alone.
 
   -h, --help               this text
 

@@ -19,6 +19,9 @@ const MAX_STRANGERS: usize = 64;
 
 pub(super) fn run(dir: &Path) -> Done {
     let report = dir.join(manifest::NAME);
+    if fs::symlink_metadata(&report).is_err() {
+        return unreported(dir, "");
+    }
     let manifest = read(&report)?;
     let parts = manifest.parts();
     let whole = joined_by_hand(dir, &manifest, &parts);
@@ -58,7 +61,27 @@ pub(super) fn run(dir: &Path) -> Done {
     if !dumps.is_empty() {
         dump_files(&dumps)?;
     }
-    ended(&report, &manifest)
+    match manifest.outcome.status {
+        Status::Started if dumps.is_empty() => unreported(dir, " its end"),
+        _ => ended(&report, &manifest),
+    }
+}
+
+/// A capture that ended between the name of the dump and that of its report: a dump has its final name only when it is whole.
+fn unreported(dir: &Path, what: &str) -> Done {
+    let names = ["vmcore", "vmcore.flat"].map(|name| dir.join(name));
+    let Some(dump) = names.into_iter().find(|path| is_dump(path)) else {
+        let report = dir.join(manifest::NAME);
+        return Err(Failure::Failed(match what {
+            "" => format!("{}: there is no report and no dump", report.display()),
+            _ => format!("{}: the capture did not come to its end", report.display()),
+        }));
+    };
+    dump_files(&[dump])?;
+    let text = format!(
+        "the report is missing{what}: the capture ended just before it; the dump holds, though without a checksum"
+    );
+    say(dir, manifest::NAME, &text)
 }
 
 /// What of the joined file is said, where somebody has put it in the place of its first part.
