@@ -23,11 +23,13 @@ const EMULATOR: &[&str] = &[
 const QUOTED: &str = "baredump: | ";
 /// How often a guest that dies by itself is tried: one in five does, on a busy machine more.
 pub const ATTEMPTS: usize = 8;
-/// Lines of a kernel that ends in an orderly way.
+/// Lines of a kernel that ends because it was told to.
 const ENDINGS: &[&str] = &[
     "reboot: Restarting system",
     "reboot: Power down",
     "reboot: System halted",
+    // Without any order, as when the power goes.
+    "sysrq: Resetting",
 ];
 
 /// How the run of a guest ended.

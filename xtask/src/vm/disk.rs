@@ -24,7 +24,7 @@ struct Disk {
     after: &'static str,
 }
 
-const COPY: &str =
+pub(super) const COPY: &str =
     "mkdir -p /out/var/crash; chmod -R go-rwx /mnt/crash/*; cp -r /mnt/crash/* /out/var/crash/";
 
 /// Metadata at the end of the disks, partitions in the array: a disk alone looks like one with the same partition. The entry is that
@@ -264,7 +264,7 @@ fn scenario(disk: &'static Disk) -> Scenario {
 }
 
 /// Makes a file system on the first drive.
-fn made(dir: &Path, mkfs: &[&str]) -> Result<super::Servers> {
+pub(super) fn made(dir: &Path, mkfs: &[&str]) -> Result<super::Servers> {
     let file = drive(dir, 0, DRIVE)?;
     if let [program, options @ ..] = mkfs {
         let mut command = Command::new(qemu::find_tool(program)?);

@@ -47,6 +47,13 @@ const FAULTS: &[(&str, &str, &str, &str, &str)] = &[
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
+    let log = Scenario {
+        name: "fault-log-always",
+        series: MAIN_SERIES,
+        guest: guest("capture-log", "kill!"),
+        setup: None,
+        judge: without_log,
+    };
     FAULTS
         .iter()
         .map(|(name, step, word, ..)| Scenario {
@@ -56,7 +63,23 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             setup: None,
             judge,
         })
+        .chain([log])
         .collect()
+}
+
+/// The log ends every capture that reads it: the second one saves the memory before it tries.
+fn without_log(bench: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    report(&dump, "complete")?;
+    let warned = read_report(&dump)?.to_string();
+    if !warned.contains("ended while it saved the dead kernel's log") {
+        bail!("report.json does not say why there is no log: {warned}");
+    }
+    if files(&dump)?.iter().any(|name| name == "vmcore-dmesg.txt") {
+        bail!("there is a log, of which nothing was read");
+    }
+    bench.judges.verify(&dump.join("vmcore"))
 }
 
 /// A small machine whose step fails; `capture` when half of the pages are written.

@@ -75,6 +75,7 @@ const RUNGS: &[(&str, &str, &str, Make)] = &[
     ("ladder-wrong-uuid", "mount", ABSENT, wrong_uuid),
     ("ladder-disk-full", "capture", "No space left", disk_full),
     ("ladder-read-only", "mount", "read-only", read_only),
+    ("ladder-disk-hangs", "capture", "no progress", disk_hangs),
     ("ladder-no-carrier", "network", "carrier", no_carrier),
     ("ladder-dhcp-silent", "network", "DHCP", dhcp_silent),
     ("ladder-unreachable", "mount", "unreachable", unreachable),
@@ -132,6 +133,12 @@ fn disk_full(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
 
 fn read_only(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
     bad_disk(dir, guest, 0, ",readonly=on")
+}
+
+/// A disk that takes a little and then next to nothing: what waits for it waits for ever, and cannot be killed.
+fn disk_hangs(dir: &Path, guest: &mut Guest, _: &mut Servers) -> Result<First> {
+    let slow = ",throttling.bps-write=1024,throttling.bps-write-max=3000000,throttling.bps-write-max-length=2";
+    bad_disk(dir, guest, 0, slow)
 }
 
 /// A second disk of 32 MiB, of which `taken` are.

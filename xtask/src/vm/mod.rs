@@ -1,6 +1,7 @@
 //! The virtual machines of the tests: a table of scenarios, and the runner that works it off, two machines at a time.
 
 mod backstop;
+mod cut;
 mod disk;
 mod fault;
 mod harness;
@@ -88,6 +89,7 @@ pub(crate) fn scenarios(full: bool) -> Vec<Scenario> {
         fault::scenarios(),
         backstop::scenarios(),
         sealed::scenarios(),
+        cut::scenarios(),
         target::scenarios(),
         disk::scenarios(),
         raw::scenarios(),

@@ -3,11 +3,14 @@
 use super::{Bench, Scenario, all_good, finished, only_dump};
 use crate::check::{files, log_file, read_report, report};
 use crate::fetch::{Kernel, MAIN_SERIES};
-use crate::guest::{Guest, LABEL, Run, UUID};
-use anyhow::{Result, bail};
+use crate::guest::{Guest, LABEL, PANIC, Run, UUID};
+use anyhow::{Context, Result, bail};
 
 /// A UUID that no disk has.
 const ABSENT: &str = "00000000-dead-4bad-8bad-00000000f00d";
+
+/// KiB that hold a dump and a half of the small machine.
+const ROOM: u64 = 36 << 10;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let small = || Guest {
@@ -33,6 +36,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         words: "guest.workload=0 guest.disk=none".into(),
         ..small()
     };
+    // Mounted once to be filled: what is left is left for files of root.
+    let left = |kib: u64| {
+        format!(
+            "mount -t ext4 /dev/vda /mnt; cat /dev/zero > /mnt/fill || sync\ntruncate -s -{kib}K /mnt/fill; sync; df -k /mnt; umount /mnt"
+        )
+    };
+    let no_log = Guest {
+        disk: 64,
+        before: left(24),
+        ..small()
+    };
+    let mut once = Guest {
+        disk: 256,
+        before: left(ROOM),
+        capture_words: vec!["baredump.fault=capture:kill@95".into()],
+        ..small()
+    };
+    once.config.push_str("stall = \"20s\"\n");
     let scenario = |name, guest, judge| Scenario {
         name,
         series: MAIN_SERIES,
@@ -49,6 +70,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("target-second", second, next_target),
         scenario("target-no-module", module, no_module),
         scenario("target-full", full, no_room),
+        scenario("target-log-full", no_log, end_of_log),
+        scenario("target-room-once", once, room_for_one),
     ]
 }
 
@@ -103,4 +126,30 @@ fn no_room(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
     log_file(&dump)?;
     report(&dump, "partial")?;
     Ok(found.join(" "))
+}
+
+/// Room for a part of the log: its end is there, with the panic, and a report that is final.
+fn end_of_log(_: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    report(&dump, "failed")?;
+    let log = dump.join("vmcore-dmesg-incomplete.txt");
+    let text = std::fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    if !text.contains(PANIC) {
+        bail!("the {} bytes of the log do not hold the panic", text.len());
+    }
+    Ok(format!("the last {} bytes of the log", text.len()))
+}
+
+/// The first attempt dies late, and there is no room for a second dump beside it.
+fn room_for_one(bench: &Bench<'_>, kernel: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    all_good(bench, &dump, kernel)?;
+    let report = read_report(&dump)?.to_string();
+    if !report.contains("removed to make room") {
+        bail!("there was room for both attempts: {report}");
+    }
+    Ok(files(&dump)?.join(" "))
 }
