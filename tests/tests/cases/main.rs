@@ -17,6 +17,7 @@ mod log_that_lies;
 mod many_parts;
 mod memory_added_after_arming;
 mod not_a_vmcore;
+mod power_cut;
 mod split_dump;
 mod struct_pages_that_lie;
 mod two_vmcoreinfos;
