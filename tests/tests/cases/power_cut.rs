@@ -107,7 +107,7 @@ fn in_the_middle_a_dump_is_there() {
     fs::write(&path, &torn).unwrap();
     let (_, text) = verify(&path);
     let lost = text
-        .split("incomplete: ")
+        .split("marked incomplete: ")
         .nth(1)
         .and_then(|t| t.split(' ').next());
     let lost: u64 = lost.and_then(|n| n.parse().ok()).expect(&text);
