@@ -51,6 +51,8 @@ pub(super) fn capture_image(
 
 /// The call of the tracer, with which a function of an x86 kernel begins; it is made to nothing when the module is loaded.
 const CALL: usize = 5;
+/// The end of a signed module.
+const SIGNED: &[u8] = b"~Module signature appended~\n";
 /// A jump to itself.
 const SPIN: [u8; 2] = [0xeb, 0xfe];
 
@@ -67,6 +69,11 @@ fn spin(image: &Path, module: &str) -> Result<()> {
     let mut places = bytes.windows(file.len());
     let at = places.position(|place| place == file).unwrap_or_default() + inside;
     bytes[at..at + SPIN.len()].copy_from_slice(&SPIN);
+    // A signature that does not fit is refused, a module without one is not.
+    if file.ends_with(SIGNED) {
+        let end = at - inside + file.len();
+        bytes[end - SIGNED.len()..end].fill(0);
+    }
     fs::write(image, bytes).context("cannot write the capture image")
 }
 
