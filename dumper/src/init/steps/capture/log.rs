@@ -57,11 +57,11 @@ impl Capture<'_> {
         }
         let before = victims();
         let _ = store(INSIDE, &before.saturating_add(1));
-        let saved = self.write_dmesg(kernel, report, None).or_else(|fault| {
+        let saved = self.write_dmesg(kernel, report, None).map_err(|fault| {
             let mut ends = ENDS.iter().filter(|_| fault.full);
             match ends.any(|end| self.write_dmesg(kernel, report, Some(*end)).is_ok()) {
-                true => Err(format!("only its end is: {}", fault.why)),
-                false => Err(fault.why),
+                true => format!("only its end is: {}", fault.why),
+                false => fault.why,
             }
         });
         let _ = store(INSIDE, &before);
