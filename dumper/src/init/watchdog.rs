@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,8 @@ fn start(device: &'static str) -> Result<OwnedFd, Errno> {
     let (orders, pipe) = pipe2(OFlag::O_CLOEXEC)?;
     nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     fork_with(|| {
+        // With an end of its own it would never hear that PID 1 is gone.
+        let _ = nix::unistd::close(pipe.as_raw_fd());
         // Its end would be that of the capture.
         let adj = File::options().write(true).open("/proc/self/oom_score_adj");
         let _ = adj.and_then(|mut file| file.write_all(b"-1000"));
