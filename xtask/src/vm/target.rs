@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 const ABSENT: &str = "00000000-dead-4bad-8bad-00000000f00d";
 
 /// KiB that hold a dump and a half of the small machine.
-const ROOM: u64 = 36 << 10;
+const ROOM: u64 = 24 << 10;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let small = || Guest {
@@ -39,7 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     // Mounted once to be filled: what is left is left for files of root.
     let left = |kib: u64| {
         format!(
-            "mount -t ext4 /dev/vda /mnt; cat /dev/zero > /mnt/fill || sync\ntruncate -s -{kib}K /mnt/fill; sync; df -k /mnt; umount /mnt"
+            "mount -t ext4 /dev/vda /mnt; cat /dev/zero > /mnt/fill || sync\ntruncate -s $(($(wc -c < /mnt/fill) - {kib} * 1024)) /mnt/fill; sync; df -k /mnt; umount /mnt"
         )
     };
     let no_log = Guest {
