@@ -124,7 +124,7 @@ pub struct HugeMachine {
     segment: u64,
     /// One section in so many is not idle.
     busy: u64,
-    /// The first is that of idle sections.
+    /// The first is that of idle sections, the last that of the kernel's own.
     maps: Vec<Map>,
     memory: Memory,
 }
@@ -146,6 +146,7 @@ impl HugeMachine {
             Map::of(Kind::Anon, Some(9)),
             Map::of(Kind::Cache, None),
             Map::of(Kind::Hugetlb, Some(9)),
+            Map::of(Kind::Kernel, None),
         ]);
         let mut machine = Self {
             kernel: FakeKernel::on(Machine::X86 { levels }, Generation::V6_12),
@@ -177,10 +178,10 @@ impl HugeMachine {
 
     /// The map of a section.
     fn map_of(&self, section: u64) -> usize {
-        let others = self.maps.len() as u64 - 1;
-        let is_end = section == 0 || section == self.sections() - 1;
+        let others = self.maps.len() as u64 - 2;
         match section % self.busy {
-            _ if is_end => 1,
+            _ if section == 0 => self.maps.len() - 1,
+            _ if section == self.sections() - 1 => 1,
             1 => 1 + (section / self.busy % others) as usize,
             _ => 0,
         }
