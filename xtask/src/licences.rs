@@ -1,4 +1,4 @@
-//! Licences of all dependencies, held to the list in `deny.toml`, which cargo-deny reads too.
+//! Licences and versions of all dependencies, held to the lists in `deny.toml`, which cargo-deny reads too.
 
 use crate::lab::{Lab, say, step};
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,20 @@ use xshell::{Shell, cmd};
 #[derive(Deserialize)]
 struct Deny {
     licenses: Licenses,
+    bans: Bans,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    deny: Vec<Ban>,
+}
+
+/// Versions of a crate with a published advisory: `NAME:<VERSION`.
+#[derive(Deserialize)]
+struct Ban {
+    #[serde(rename = "crate")]
+    versions: String,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -24,6 +38,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    version: String,
     license: Option<String>,
 }
 
@@ -36,10 +51,8 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
     let file = lab.root.join("deny.toml");
     let text =
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let allowed = toml::from_str::<Deny>(&text)
-        .context("deny.toml")?
-        .licenses
-        .allow;
+    let Deny { licenses, bans } = toml::from_str(&text).context("deny.toml")?;
+    let allowed = licenses.allow;
     let metadata = cmd!(sh, "cargo metadata --format-version 1 --locked")
         .quiet()
         .read()?;
@@ -53,9 +66,18 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool) -> Result<()> {
     if !bad.is_empty() {
         bail!("not on the list in deny.toml: {}", bad.join(", "));
     }
+    let banned: Vec<_> = bans
+        .deny
+        .iter()
+        .filter_map(|ban| ban.hit(&packages))
+        .collect();
+    if !banned.is_empty() {
+        bail!("has an advisory: {}; cargo update", banned.join(", "));
+    }
     say(&format!(
-        "{} packages, all on the list in deny.toml",
-        packages.len()
+        "{} packages, all on the list in deny.toml, none in a version with an advisory of the {} there",
+        packages.len(),
+        bans.deny.len()
     ));
     if full { deny(sh) } else { Ok(()) }
 }
@@ -81,6 +103,30 @@ fn deny(sh: &Shell) -> Result<()> {
     .quiet()
     .run()
     .context("cargo deny")
+}
+
+impl Ban {
+    /// The package that it is about, with the reason.
+    fn hit(&self, packages: &[Package]) -> Option<String> {
+        let (name, below) = self
+            .versions
+            .split_once(":<")
+            .unwrap_or((&self.versions, "99999"));
+        let mut hits = packages
+            .iter()
+            .filter(|package| package.name == name && numbers(&package.version) < numbers(below));
+        hits.next()
+            .map(|package| format!("{name} {} ({})", package.version, self.reason))
+    }
+}
+
+/// Major, minor and patch of a version; that of a pre-release counts as released.
+fn numbers(version: &str) -> Vec<u64> {
+    let release = version.split(['-', '+']).next().unwrap_or_default();
+    release
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0))
+        .collect()
 }
 
 fn fault(package: &Package, allowed: &[String]) -> Option<String> {
@@ -175,9 +221,33 @@ mod tests {
     }
 
     #[test]
+    fn versions_with_an_advisory_are_named() {
+        let package = |version: &str| Package {
+            name: "x".into(),
+            version: version.into(),
+            license: None,
+        };
+        let ban = Ban {
+            versions: "x:<0.60.3".into(),
+            reason: "RUSTSEC 2026-0154".into(),
+        };
+        for (version, is_hit) in [
+            ("0.9.9", true),
+            ("0.60.2", true),
+            ("0.60.3", false),
+            ("1.0.0-rc.1", false),
+        ] {
+            let said = ban.hit(&[package(version)]);
+            let expected = is_hit.then(|| format!("x {version} (RUSTSEC 2026-0154)"));
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
     fn a_package_without_a_licence_is_named() {
         let package = Package {
             name: "x".into(),
+            version: "1.0.0".into(),
             license: None,
         };
         assert_eq!(
