@@ -150,7 +150,7 @@ fn a_hostile_report_leads_nowhere() {
     let mut capture = Capture::new(Status::Complete);
     let (code, text) = run(&["verify", capture.dir.path().to_str().unwrap()]);
     assert_eq!(code, Some(1), "{text}");
-    has(&text, &["report.json: No such file"]);
+    has(&text, &["report.json: there is no report and no dump"]);
     capture.report.file(FileEntry::new("../x", 1, None));
     let (code, text) = capture.verify();
     assert_eq!(code, Some(1), "{text}");
