@@ -60,6 +60,8 @@ pub(crate) struct Guest {
     pub(crate) capture_modules: Vec<String>,
     /// One of them whose start never ends.
     pub(crate) spins: Option<&'static str>,
+    /// A module of the production kernel whose start is an oops, of which it dies.
+    pub(crate) oopses: Option<&'static str>,
     /// File systems for the capture image.
     pub(crate) filesystems: Vec<String>,
     /// What the dump disk hangs on.
@@ -112,6 +114,7 @@ impl Default for Guest {
             config: format!("targets = [\"file:UUID={UUID}:{DUMPS}\"]\n"),
             capture_modules: vec!["virtio_blk".into()],
             spins: None,
+            oopses: None,
             filesystems: vec!["ext4".into()],
             bus: Bus::Virtio,
             disk: 1024,

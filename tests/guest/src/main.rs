@@ -10,7 +10,7 @@ mod sys;
 mod words;
 mod workload;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -18,6 +18,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
@@ -120,6 +121,12 @@ fn panicking_task(count: Option<u32>) -> Result<()> {
     ));
     if let Some(count) = count.filter(|&count| count > 0) {
         workload::report(Class::Free, workload::free(count));
+    }
+    if let Ok(module) = File::open("/etc/guest/oops.ko") {
+        fs::write("/proc/sys/kernel/panic_on_oops", "1").context("cannot set panic_on_oops")?;
+        say("panicking now");
+        finit_module(&module, c"", ModuleInitFlags::empty()).context("cannot load oops.ko")?;
+        anyhow::bail!("the module did not oops")
     }
     let mut trigger = OpenOptions::new()
         .write(true)

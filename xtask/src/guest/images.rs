@@ -55,6 +55,8 @@ const CALL: usize = 5;
 const SIGNED: &[u8] = b"~Module signature appended~\n";
 /// A jump to itself.
 const SPIN: [u8; 2] = [0xeb, 0xfe];
+/// An instruction that no processor has: an oops.
+const OOPS: [u8; 2] = [0x0f, 0x0b];
 
 /// Lets the start of a module of the image never end. The image is not compressed any more.
 fn spin(image: &Path, module: &str) -> Result<()> {
@@ -63,22 +65,43 @@ fn spin(image: &Path, module: &str) -> Result<()> {
     let file = archive
         .file_bytes(&format!("lib/modules/{module}.ko"))
         .with_context(|| format!("the image has no {module}"))?;
-    let start = modules::section(file, b".init.text")
-        .with_context(|| format!("{module} has no start function"))?;
-    let inside = start.as_ptr().addr() - file.as_ptr().addr() + CALL;
     let mut places = bytes.windows(file.len());
-    let at = places.position(|place| place == file).unwrap_or_default() + inside;
-    bytes[at..at + SPIN.len()].copy_from_slice(&SPIN);
-    // A signature that does not fit is refused, a module without one is not.
-    if file.ends_with(SIGNED) {
-        let end = at - inside + file.len();
-        bytes[end - SIGNED.len()..end].fill(0);
-    }
+    let at = places
+        .position(|place| place == file)
+        .context("the image does not hold the module as it is")?;
+    bytes[at..at + file.len()].copy_from_slice(&started_with(file, SPIN)?);
     fs::write(image, bytes).context("cannot write the capture image")
+}
+
+/// A module whose start begins with an instruction of two bytes.
+fn started_with(module: &[u8], code: [u8; 2]) -> Result<Vec<u8>> {
+    let start = modules::section(module, b".init.text").context("no start function")?;
+    let at = start.as_ptr().addr() - module.as_ptr().addr() + CALL;
+    let mut bytes = module.to_vec();
+    bytes[at..at + code.len()].copy_from_slice(&code);
+    // A signature that does not fit is refused, a module without one is not.
+    if module.ends_with(SIGNED) {
+        let end = module.len();
+        bytes[end - SIGNED.len()..].fill(0);
+    }
+    Ok(bytes)
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Modules of the kernel with what they need, in the order of their loading.
+fn load_order(kernel: &Kernel, wanted: &[&str]) -> Result<Vec<modules::Module>> {
+    let index = Index::read(std::slice::from_ref(&kernel.modules))?;
+    let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
+    let wishes = Wishes {
+        modules: &wanted,
+        filesystems: &["ext4".to_owned()],
+        options: None,
+        config: None,
+    };
+    Ok(modules::close(&index, &wishes)?.load)
 }
 
 /// An initramfs whose PID 1 is the guest's program, with the modules for its disks.
@@ -88,20 +111,8 @@ fn skeleton(kernel: &Kernel, binaries: &Binaries, more: &[&str]) -> Result<Archi
         archive.directory(dir, 0o755)?;
     }
     archive.file("init", 0o755, read(&binaries.of(kernel.arch)?.guest)?)?;
-    let index = Index::read(std::slice::from_ref(&kernel.modules))?;
-    let wanted: Vec<_> = ["virtio_blk"]
-        .iter()
-        .chain(more)
-        .map(|&name| name.to_owned())
-        .collect();
-    let wishes = Wishes {
-        modules: &wanted,
-        filesystems: &["ext4".to_owned()],
-        options: None,
-        config: None,
-    };
     let mut list = String::new();
-    for module in modules::close(&index, &wishes)?.load {
+    for module in load_order(kernel, &[&["virtio_blk"], more].concat())? {
         let path = format!("lib/modules/{}.ko", module.name);
         list.push_str(&format!("/{path}\n"));
         archive.file(&path, 0o644, module.bytes)?;
@@ -129,6 +140,12 @@ pub(super) fn guest_image(
         for (path, bytes) in kexec::files(tree)? {
             archive.file(&path, 0o755, bytes)?;
         }
+    }
+    if let Some(module) = guest.oopses {
+        let order = load_order(kernel, &[module])?;
+        let file = order.iter().find(|file| file.name == module);
+        let file = file.context("the kernel lacks the module that is to oops")?;
+        archive.file("etc/guest/oops.ko", 0o644, started_with(&file.bytes, OOPS)?)?;
     }
     let captures = guest.capture_kernel.as_ref().unwrap_or(kernel);
     archive.file("boot/vmlinuz", 0o644, read(&captures.vmlinuz)?)?;

@@ -26,7 +26,21 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         words: "nokaslr no5lvl".into(),
         ..Guest::default()
     };
+    let oops = Scenario {
+        judge: named,
+        ..scenario(
+            "panic-oops",
+            MAIN_SERIES,
+            Guest {
+                memory: 768,
+                oopses: Some("virtio_console"),
+                words: "guest.workload=0".into(),
+                ..Guest::default()
+            },
+        )
+    };
     vec![
+        oops,
         scenario("panic-numa-4-level", MAIN_SERIES, numa),
         scenario("panic-7", "7.", Guest::default()),
         scenario("panic-arm64", "arm64-6.12.", Guest::default()),
@@ -34,6 +48,23 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("panic-6.1", "6.1.", Guest::default()),
         scenario("panic-5.10", "5.10.", Guest::default()),
     ]
+}
+
+/// An oops that kexecs before any "Kernel panic" is logged: the report names it, and who it was.
+fn named(bench: &Bench<'_>, _: &Kernel, run: &Run) -> Result<String> {
+    finished(run)?;
+    let dump = only_dump(run)?;
+    let verified = bench.judges.verify(&dump.join("vmcore"))?;
+    let report = read_report(&dump)?;
+    let text = |key: &str| {
+        let value = report.pointer(key).and_then(serde_json::Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    let (line, comm) = (text("/panic_line"), text("/panic_place/comm"));
+    if !line.contains("invalid opcode") || comm != "sentinel" {
+        bail!("the report says `{line}` of `{comm}`: {report}");
+    }
+    Ok(format!("{line}; {verified}"))
 }
 
 /// A complete dump that passes every judge.
