@@ -68,6 +68,17 @@ pub(crate) fn run(sh: &Shell, lab: &Lab, full: bool, names: &[String]) -> Result
         machines(sh, lab, &sessions, scenarios, &mut summary);
     }
     if names.is_empty() {
+        summary.check("command-lines", || {
+            step("command lines of scripts, asked of makedumpfile too");
+            cmd!(
+                sh,
+                "cargo test --quiet --package tests --test cases --locked command_lines -- --ignored"
+            )
+            .quiet()
+            .ignore_stdout()
+            .run()?;
+            Ok("makedumpfile does what the table says".into())
+        });
         summary.check("compare", || compare::ci(sh, lab));
     }
     summary.print();
