@@ -45,11 +45,14 @@ fn as_qemu_writes(vmcore: &FakeVmcore, page: u64, block: PageSize, machine: &str
             if existing.contains(&pfn) {
                 bytes.extend(vmcore.page(pfn));
             }
-            bytes.resize(((pfn + 1 - number * per_block) * page) as usize, 0);
+            bytes.resize(
+                usize::try_from((pfn + 1 - number * per_block) * page).unwrap(),
+                0,
+            );
         }
         let place = Place::Data {
             offset: 0,
-            size: block.bytes() as u32,
+            size: u32::try_from(block.bytes()).unwrap(),
             flags: 0,
         };
         writer.append(&[place], &bytes, &mut Vec::new()).unwrap();
@@ -115,7 +118,7 @@ fn place(elf: &[u8], phys: u64) -> usize {
     let mut hits =
         loads.filter(|at| (word(at + 24)..word(at + 24) + word(at + 40)).contains(&phys));
     let at = hits.next().unwrap();
-    (word(at + 8) + phys - word(at + 24)) as usize
+    usize::try_from(word(at + 8) + phys - word(at + 24)).unwrap()
 }
 
 /// VMCOREINFO where a kernel has it: in a page of its own.

@@ -82,7 +82,8 @@ fn what_is_there_of_a_split_dump_is_read() {
 fn pages_that_nobody_has_need_no_part() {
     let whole = whole();
     let kept = whole.pages();
-    let (first, last) = (kept[0] as usize, kept[kept.len() - 1] as usize);
+    let number = |pfn: u64| usize::try_from(pfn).unwrap();
+    let (first, last) = (number(kept[0]), number(kept[kept.len() - 1]));
     assert!(first > 0);
     let files = [
         part(&whole.bytes, first, 600),
@@ -105,12 +106,12 @@ fn bitmaps_can_have_more_room_than_they_need() {
     roomy.extend(vec![0xff; more]);
     roomy.extend(&whole.bytes[map + size..]);
     let blocks = (size + 2 * more) / BLOCK;
-    roomy[436..440].copy_from_slice(&(blocks as u32).to_le_bytes());
+    roomy[436..440].copy_from_slice(&u32::try_from(blocks).unwrap().to_le_bytes());
     let count = whole.pages().len();
     for desc in 0..count {
         let at = map + size + 2 * more + desc * 24;
         let offset = u32_at(&roomy, at) + 2 * more;
-        roomy[at..at + 4].copy_from_slice(&(offset as u32).to_le_bytes());
+        roomy[at..at + 4].copy_from_slice(&u32::try_from(offset).unwrap().to_le_bytes());
     }
     let read = dump(&[&roomy], 31).unwrap();
     assert_eq!(read.summary.outcome, Outcome::Complete);
