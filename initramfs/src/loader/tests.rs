@@ -1,3 +1,5 @@
+//! What is read and written below `/`, with files in a directory in its place; a kernel is never loaded here.
+
 use super::*;
 use crate::bzimage::tests::image;
 
