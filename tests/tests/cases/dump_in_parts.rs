@@ -1,9 +1,9 @@
 //! `--split`: parts that readers of the format take, and that are together what one file is.
 
+use super::scene;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use tests::fake_kernel::{FakeKernel, Generation};
 use tests::programs::baredump;
 
 fn run(dir: &Path, args: &str) -> Output {
@@ -25,12 +25,8 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 
 #[test]
 fn the_parts_are_the_dump() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    FakeKernel::zoo(Generation::V6_12)
-        .build()
-        .write(dir)
-        .unwrap();
+    let scene = scene();
+    let dir = scene.path();
     // One window of the bitmaps, and many.
     for (level, more) in [(31, ""), (1, " --cyclic-buffer 1"), (0, " --num-threads 3")] {
         let options = format!("-c -d {level}{more}");
@@ -62,12 +58,8 @@ fn the_parts_are_the_dump() {
 
 #[test]
 fn nothing_is_left_of_parts_that_cannot_be() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    FakeKernel::zoo(Generation::V6_12)
-        .build()
-        .write(dir)
-        .unwrap();
+    let scene = scene();
+    let dir = scene.path();
     fs::write(dir.join("there"), "precious").unwrap();
     for args in ["vmcore.elf a there", "vmcore.elf a vmcore.elf"] {
         let out = run(dir, &format!("--split -d 31 {args}"));

@@ -22,3 +22,13 @@ mod split_dump;
 mod struct_pages_that_lie;
 mod two_vmcoreinfos;
 mod words_that_seal;
+
+use tests::fake_kernel::{FakeKernel, Generation};
+
+/// A directory with `vmcore.elf`, of a kernel that has pages of every kind.
+fn scene() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = FakeKernel::zoo(Generation::V6_12).build();
+    kernel.write(dir.path()).unwrap();
+    dir
+}

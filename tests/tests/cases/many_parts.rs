@@ -1,10 +1,10 @@
 //! A dump in more parts than a process may have open files.
 
+use super::scene;
 use baredump::report::{FileEntry, Outcome, Report, Status};
 use baredump::target::Part;
 use std::fs;
 use std::process::{Command, Stdio};
-use tests::fake_kernel::{FakeKernel, Generation};
 use tests::programs::baredump;
 
 const PARTS: usize = 1100;
@@ -57,12 +57,8 @@ fn cut(dir: &std::path::Path, name: &str, whole: &[u8]) {
 
 #[test]
 fn they_are_read_as_they_are() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    FakeKernel::zoo(Generation::V6_12)
-        .build()
-        .write(dir)
-        .unwrap();
+    let scene = scene();
+    let dir = scene.path();
     run(dir, "dump -F -d 1 vmcore.elf flat");
     run(dir, "dump -d 31 vmcore.elf small");
     fs::remove_file(dir.join("vmcore.elf")).unwrap();

@@ -207,9 +207,7 @@ impl Capture<'_> {
             false => then(),
         }
     }
-}
 
-impl Capture<'_> {
     /// The log before the memory, unless the log has ended captures: then the memory comes first, and the log after it once more.
     fn save(&self, kernel: &DeadKernel, report: &mut Report, earlier: Option<&Report>) -> Outcome {
         let victims = log::victims();
